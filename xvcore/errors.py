@@ -1,0 +1,55 @@
+"""Errors of the library: each names the value seen and the values allowed."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class XvError(Exception):
+    """Whatever a caller can set right: bad input, a missing file, an impossible request."""
+
+
+class ParameterError(XvError, ValueError):
+    """A parameter is unknown, of the wrong type, or outside its bounds."""
+
+
+class UnknownNameError(XvError, KeyError):
+    """A name that is not registered; the message lists the known ones."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ImageError(XvError):
+    """A file that is not a picture we can or may decode."""
+
+
+class DataError(XvError):
+    """A dataset that is absent, empty or laid out in another way than its kind says."""
+
+
+class WeightsError(XvError):
+    """A weights file that does not fit its architecture."""
+
+
+class LabelError(XvError):
+    """It cannot be told which output of the network stands for a class of the dataset."""
+
+
+class StoreError(XvError):
+    """A store that cannot be read or written, or rows that do not fit their table."""
+
+
+def unknown_name(kind: str, seen: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that is not among the known ones, with the nearest of them.
+
+    Parameters
+    ----------
+    kind : what the name should name, e.g. ``"dataset"``
+    seen : the name given
+    known : every name allowed
+    """
+    names = sorted(known)
+    close = get_close_matches(seen, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
+    return UnknownNameError(f"unknown {kind} {seen!r}{hint} (known: {shown})")

@@ -1,0 +1,41 @@
+"""Names that are digests: equal inputs, equal name; any change that could move a number, another name."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+
+def canonical(value: Any) -> str:
+    """Return JSON with sorted keys and no white space; NaN and infinity are refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """Return the first ``length`` hexadecimal digits of the SHA-256 of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def slug(text: str) -> str:
+    """Return ``text`` in lower case with every run of other signs than letters, digits, ``_`` and ``.`` as one dash."""
+    return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-.")
+
+
+def file_name(key: str) -> str:
+    """Return a file name for any key (class id, run id): different keys give different names, none hidden or nested."""
+    quoted = quote(key, safe=" ()+,=@")
+    return quoted if not quoted.startswith((".", "_")) else f"%{ord(quoted[0]):02X}{quoted[1:]}"
+
+
+def run_id(method: str, identity: Mapping[str, Any]) -> str:
+    """Return ``<model>-<method>-<digest>`` for the complete identity of a run.
+
+    Parameters
+    ----------
+    method : name of the family of results, e.g. ``"visual-summaries"``
+    identity : all that decides the numbers: ``model``, ``weights_sha256``, ``dataset``, ``split``, ``params`` (every
+        parameter with its default), the version of the method
+    """
+    return f"{slug(str(identity['model']))}-{slug(method)}-{digest({'method': method, **identity})}"
