@@ -1,0 +1,72 @@
+"""An architecture is a value that names its input, its layers and its published weights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from xvcore.models.preprocessing import Preprocessing
+from xvcore.registry import Registry
+
+StateDict = dict[str, Tensor]
+
+
+def unchanged(state: StateDict) -> StateDict:
+    """Return the state dict as it is."""
+    return state
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Weights that can be had by name.
+
+    Parameters
+    ----------
+    name : e.g. ``"IMAGENET1K_V1"``
+    url : where the file is
+    preprocessing : what these weights were trained to expect
+    n_classes : number of outputs
+    outputs : name of each output; empty where the publisher does not say
+    build : builds a network for these weights where the architecture's own ``build`` does not fit (a ViT of another
+        input size); None uses the architecture's
+    read : reads the downloaded file; None reads a plain state dict
+    """
+
+    name: str
+    url: str
+    preprocessing: Preprocessing
+    n_classes: int = 1000
+    outputs: tuple[str, ...] = ()
+    build: Callable[[int], nn.Module] | None = None
+    read: Callable[[Path], StateDict] | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family member of known shape, without weights.
+
+    Parameters
+    ----------
+    name : the name users type
+    build : number of outputs to network; draws its weights from torch's global generator, downloads nothing
+    preprocessing : input size, resize, normalisation; those of the default weights where there are published ones
+    n_classes : number of outputs unless a weights file says otherwise
+    layers : names of the modules worth tapping, from input to output; empty means every named module
+    outputs : name of each output where it is fixed, else empty
+    published : published weights by name, the default first
+    adapt : translates a file's state dict (old key names, auxiliary heads that are never used)
+    """
+
+    name: str
+    build: Callable[[int], nn.Module]
+    preprocessing: Preprocessing
+    n_classes: int
+    layers: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    published: Mapping[str, PublishedWeights] = field(default_factory=dict)
+    adapt: Callable[[StateDict], StateDict] = unchanged
+
+
+architectures: Registry[Architecture] = Registry("architecture", "xvcore.models")
+"""Architectures with a file of their own; torchvision's and timm's are found by :func:`xvcore.models.find`."""

@@ -1,0 +1,120 @@
+"""A frozen classifier: network, preprocessing and what each output stands for."""
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xvcore.errors import ParameterError, unknown_name
+from xvcore.models.architecture import Architecture
+from xvcore.models.preprocessing import Preprocessing
+from xvcore.types import Images, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one output of a network stands for.
+
+    Parameters
+    ----------
+    index : position in the logits
+    wnid : WordNet id, e.g. ``"n01558993"``; None where it is not known
+    name : as the publisher spells it
+    """
+
+    index: int
+    wnid: str | None
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network in eval mode whose parameters take no gradient; it normalises its input by itself.
+
+    Takes the network over: sets eval mode and switches off the gradients of its parameters.
+
+    Parameters
+    ----------
+    name : key column ``model`` of the tables
+    architecture : what it was built from
+    preprocessing : of these weights (overrides applied)
+    network : normalised images to logits
+    weights : name, file or URL of the weights
+    weights_sha256 : hexadecimal SHA-256 of the weights file (of the tensors where there is no file)
+    n_classes : number of outputs
+    outputs : what each output stands for, or None where it is not known
+    """
+
+    name: str
+    architecture: Architecture
+    preprocessing: Preprocessing
+    network: nn.Module
+    weights: str
+    weights_sha256: str
+    n_classes: int
+    outputs: tuple[Output, ...] | None = None
+    _mean: Tensor = dataclasses.field(init=False, repr=False)
+    _std: Tensor = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.network.eval().requires_grad_(requires_grad=False)
+        for name, values in (("_mean", self.preprocessing.mean), ("_std", self.preprocessing.std)):
+            object.__setattr__(self, name, torch.tensor(values, device=self.device).view(3, 1, 1))
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network's parameters."""
+        return next(self.network.parameters()).device
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the modules that can be tapped, from input to output."""
+        return self.architecture.layers or tuple(name for name, _ in self.network.named_modules() if name)
+
+    def layer(self, name: str) -> nn.Module:
+        """Return the module of a layer.
+
+        Raises
+        ------
+        UnknownNameError
+            The network has no layer of this name.
+        """
+        modules: dict[str, nn.Module] = dict(self.network.named_modules())
+        if name not in modules:
+            raise unknown_name(f"layer of {self.name}", name, self.layers)
+        return modules[name]
+
+    def logits(self, images: Images) -> Scores:
+        """Return the scores before the softmax; differentiable with respect to the images.
+
+        Raises
+        ------
+        ParameterError
+            Images of a size the network cannot take.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ParameterError(f"images of shape {tuple(images.shape)}: expected batch × 3 × height × width")
+        normalised = (images - self._mean) / self._std
+        if images.shape[2:] == self.preprocessing.input_px:
+            scores: Tensor = self.network(normalised)
+            return scores
+        try:
+            scores = self.network(normalised)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, AssertionError) as error:
+            seen, expected = (" × ".join(map(str, size)) for size in (images.shape[2:], self.preprocessing.input_px))
+            raise ParameterError(f"{self.name} cannot take images of {seen} px: expected {expected}") from error
+        return scores
+
+    def probabilities(self, images: Images) -> Scores:
+        """Return the softmax of the logits."""
+        return self.logits(images).softmax(dim=1)
+
+    def to(self, device: torch.device | str) -> "Classifier":
+        """Return this classifier on another device; this one stays where it is."""
+        if torch.device(device) == self.device:
+            return self
+        return dataclasses.replace(self, network=copy.deepcopy(self.network).to(device))

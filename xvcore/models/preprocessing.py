@@ -1,0 +1,121 @@
+"""From a decoded picture to the network's input, and where its pixels went."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Num
+from PIL import Image
+from torch import Tensor
+
+from xvcore.errors import ParameterError, unknown_name
+from xvcore.types import Images
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+"""Pillow's filters by name; all but ``nearest`` are antialiased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where a pixel of the original picture lies in the network's input: ``x' = x * scale_x + offset_x``.
+
+    Coordinates are continuous: pixel i covers [i, i + 1), its centre is i + 0.5. What the crop cut off gets
+    coordinates outside the input.
+    """
+
+    scale_x: float
+    scale_y: float
+    offset_x: float
+    offset_y: float
+
+    def points(self, points: Num[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
+        """Return x, y in pixels of the model input for x, y in pixels of the original."""
+        scale, offset = np.array([self.scale_x, self.scale_y]), np.array([self.offset_x, self.offset_y])
+        return np.add(points * scale, offset)
+
+    def boxes(self, boxes: Num[np.ndarray, "boxes 4"]) -> Float[np.ndarray, "boxes 4"]:
+        """Return x, y, w, h in pixels of the model input for boxes in pixels of the original; nothing is clipped."""
+        scale = np.array([self.scale_x, self.scale_y] * 2)
+        return np.add(boxes * scale, np.array([self.offset_x, self.offset_y, 0.0, 0.0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Resize, centre crop, normalise: what a network's weights were trained to expect.
+
+    Parameters
+    ----------
+    input_px : height and width of the network's input
+    resize_px : length of the shorter side before the centre crop, aspect kept; a pair is height and width before the
+        crop, aspect lost; None resizes to ``input_px`` without a crop, aspect lost
+    mean, std : of each colour channel in [0, 1]; the defaults are those of ImageNet
+    interpolation : Pillow's filter: nearest, bilinear, bicubic or lanczos
+
+    Notes
+    -----
+    Sizes are rounded as torchvision's ``Resize`` and ``CenterCrop`` do, so that ``normalise(pixels(image)[None])``
+    equals the official transform of the published weights. A picture smaller than the crop is padded with black.
+    """
+
+    input_px: tuple[int, int] = (224, 224)
+    resize_px: int | tuple[int, int] | None = 256
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if len(self.input_px) != 2 or min(self.input_px) < 1:
+            raise ParameterError(f"input_px = {self.input_px!r}: expected height and width, at least 1 pixel")
+        if self.resize_px is not None and np.min(self.resize_px) < 1:
+            raise ParameterError(f"resize_px = {self.resize_px!r}: expected at least 1 pixel, or None")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ParameterError(f"mean = {self.mean!r}, std = {self.std!r}: expected three numbers each, std above 0")
+        if self.interpolation not in RESAMPLING:
+            raise unknown_name("interpolation", self.interpolation, RESAMPLING)
+
+    def pixels(self, image: Image.Image) -> Float[Tensor, "3 height width"]:
+        """Return the picture resized and cropped, RGB in [0, 1]: the input before normalisation."""
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        resized = rgb.resize(self._resized(rgb.width, rgb.height), RESAMPLING[self.interpolation])
+        left, top = self._corner(resized.width, resized.height)
+        height, width = self.input_px
+        cropped = resized.crop((left, top, left + width, top + height))
+        return torch.from_numpy(np.array(cropped)).permute(2, 0, 1).contiguous().float() / 255
+
+    def normalise(self, images: Images) -> Images:
+        """Return ``(images - mean) / std`` of each channel."""
+        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        return (images - mean) / std
+
+    def geometry(self, width: int, height: int) -> Geometry:
+        """Return where the pixels of a picture of ``width`` × ``height`` go."""
+        resized_width, resized_height = self._resized(width, height)
+        left, top = self._corner(resized_width, resized_height)
+        return Geometry(resized_width / width, resized_height / height, -float(left), -float(top))
+
+    def key(self) -> dict[str, Any]:
+        """Return what decides :meth:`pixels`, for the keys of caches that networks share."""
+        resize = list(self.resize_px) if isinstance(self.resize_px, tuple) else self.resize_px
+        return {"input_px": list(self.input_px), "resize_px": resize, "interpolation": self.interpolation}
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        if not isinstance(self.resize_px, int):
+            exact_height, exact_width = self.resize_px or self.input_px
+            return exact_width, exact_height
+        if width <= height:
+            return self.resize_px, int(self.resize_px * height / width)
+        return int(self.resize_px * width / height), self.resize_px
+
+    def _corner(self, width: int, height: int) -> tuple[int, int]:
+        return _margin(width, self.input_px[1]), _margin(height, self.input_px[0])
+
+
+def _margin(size: int, crop: int) -> int:
+    """Return where the centre crop starts; negative where the picture is smaller, which Pillow fills with black."""
+    return round((size - crop) / 2) if size >= crop else -((crop - size) // 2)
