@@ -1,0 +1,1 @@
+"""Prefect flows and the ``xv`` command line: they schedule what ``xvcore.stages`` does and add no numbers."""

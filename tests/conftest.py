@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -17,5 +16,3 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found: set XV_TEST_DATA (looked in {folder})")
     return folder
-
-

@@ -1,5 +1,5 @@
 """What a classifier looks at regularly, over whole classes, and how two networks differ."""
 
-from xvcore.version import VERSION as __version__
+from xvcore import version
 
-__all__ = ["__version__"]
+__version__ = version.VERSION

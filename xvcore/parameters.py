@@ -5,6 +5,7 @@ the Prefect form (description, minimum, maximum, choices) and the run key (every
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,8 @@ def parameter(
     default: Any,
     description: str,
     *,
-    ge: float | None = None,
-    le: float | None = None,
+    ge: int | float | None = None,
+    le: int | float | None = None,
 ) -> Any:
     """Return a dataclass field with a description and inclusive bounds.
 
@@ -104,7 +105,7 @@ def as_dict(settings: Any) -> dict[str, Any]:
     return result
 
 
-def _within(value: float, low: float | None, high: float | None) -> bool:
+def _within(value: int | float, low: int | float | None, high: int | float | None) -> bool:
     return (low is None or value >= low) and (high is None or value <= high)
 
 
@@ -143,8 +144,8 @@ def _scalar(name: str, value: Any, kind: type) -> Any:
         raise ParameterError(f"{name} = {value!r}: expected {kind.__name__}")
     try:
         number = float(value)
-        if kind is int and number != int(number):
-            raise ValueError
-        return int(number) if kind is int else number
-    except (TypeError, ValueError, OverflowError):
-        raise ParameterError(f"{name} = {value!r}: expected {'a whole number' if kind is int else 'a number'}") from None
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number) or (kind is int and not number.is_integer()):
+        raise ParameterError(f"{name} = {value!r}: expected {'a whole number' if kind is int else 'a number'}")
+    return int(number) if kind is int else number

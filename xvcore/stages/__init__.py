@@ -1,0 +1,1 @@
+"""Stages: one verb each; a stage reads tables, computes with the library and writes one table."""

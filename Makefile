@@ -1,0 +1,42 @@
+# Everything one needs from a fresh clone. `make` alone lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# torch uses every core it sees; tests and demo behave the same on any machine.
+export PYTHONHASHSEED := 0
+
+.PHONY: help install demo test test-slow check format clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+$(STAMP): pyproject.toml infra/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint infra/constraints.txt --editable '.[all,dev]'
+	@touch $(STAMP)
+
+install: $(STAMP)  ## a virtual environment in .venv with all that is pinned in infra/constraints.txt
+
+demo: $(STAMP)  ## draw PartBirds, train two networks, summarise them, write the report (no data, no weights needed)
+	$(BIN)/xv demo --out xv-demo
+
+test: $(STAMP)  ## the default tests (CPU, no network)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## the slow tests: the demo, crashes, browsers, real networks
+	$(BIN)/python -m pytest -m slow
+
+check: $(STAMP)  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) xv-demo build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

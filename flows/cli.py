@@ -1,0 +1,233 @@
+"""The ``xv`` command line: the same flows and stages, from a terminal."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from xvcore.errors import XvError
+from xvcore.version import VERSION
+
+app = typer.Typer(
+    help="What a classifier looks at regularly, over whole classes, and how two networks differ.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Dataset = Annotated[str, typer.Option(help="KIND[:PATH][?key=value]: imagenet, imagefolder, cub, partbirds")]
+Models = Annotated[
+    list[str], typer.Option("--model", help="NAME[@WEIGHTS][?input=PX&resize=PX&labels=FILE&name=KEY]; repeatable")
+]
+Classes = Annotated[str, typer.Option(help="Ids or names of classes, separated by commas; none = all")]
+StoreUrl = Annotated[str, typer.Option("--store", help="Folder or fsspec URL of the results")]
+ClassMap = Annotated[
+    list[str], typer.Option("--class-map", help="CLASS=OUTPUT, where names do not tell (index, WordNet id or name)")
+]
+Set = Annotated[list[str], typer.Option("--set", help="Any parameter of the method, e.g. mask.smooth_steps=100")]
+MaxImages = Annotated[int | None, typer.Option(help="Images of a class that are looked at [default: 100]", min=1)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")]
+BatchSize = Annotated[int, typer.Option(help="Images at once; does not change the numbers", min=1)]
+RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
+
+
+@app.command()
+def summarise(
+    model: Models,
+    dataset: Dataset = "partbirds",
+    classes: Classes = "",
+    store: StoreUrl = "xv-store",
+    max_images: MaxImages = None,
+    settings: Set = (),
+    class_map: ClassMap = (),
+    device: Device = "auto",
+    batch_size: BatchSize = 16,
+) -> None:
+    """Compute the visual summaries of classes for one network or several; running again resumes."""
+    from flows.forms import filled_from
+    from flows.summarise import SettingsForm, SummariseRequest, summarise_classes
+    from xvcore.parameters import replaced
+    from xvcore.stages.settings import VisualSummaries
+
+    changes = _pairs(settings, "--set")
+    if max_images is not None:
+        changes["max_images"] = str(max_images)
+    summarise_classes(
+        SummariseRequest(
+            dataset=dataset,
+            models=model,
+            classes=[name.strip() for name in classes.split(",") if name.strip()],
+            store=store,
+            class_map=_pairs(class_map, "--class-map"),
+            settings=filled_from(replaced(VisualSummaries(), changes), SettingsForm),
+            device=device,
+            batch_size=batch_size,
+        )
+    )
+    _show_status(store)
+
+
+@app.command()
+def status(store: StoreUrl = "xv-store") -> None:
+    """Show every run of a store: classes complete, failed, running and how many summaries there are."""
+    _show_status(store)
+
+
+@app.command()
+def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:
+    """Merge the parts of runs into one file per table and run, for pandas, SQL and sharing."""
+    from xvcore.store import Store
+
+    opened = Store(store)
+    for run_id in run or list(opened.runs()["run_id"]):
+        counts = opened.publish(run_id)
+        typer.echo(f"{run_id}: " + ", ".join(f"{name} {count}" for name, count in counts.items() if count))
+
+
+@app.command()
+def report(
+    store: StoreUrl = "xv-store",
+    out: Annotated[Path, typer.Option(help="Folder of the pages")] = Path("xv-report"),
+    run: RunId = (),
+) -> None:
+    """Write the pages: networks and classes, summaries, images; a static site that needs no server."""
+    from xvcore.report import build
+    from xvcore.stages.originals import Originals
+    from xvcore.store import Store
+
+    index = build(Store(store), out, run_ids=run or None, picture_of=Originals())
+    typer.echo(f"report: {index}")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='e.g. "select model, count(*) from clusters where accepted group by 1"')],
+    store: StoreUrl = "xv-store",
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values")] = False,
+) -> None:
+    """Answer an SQL query over the tables of a store (needs the extra ``sql``)."""
+    from xvcore.query import connect
+
+    frame = connect(store).sql(sql).df()
+    typer.echo(frame.to_csv(index=False) if csv else frame.to_string(index=False))
+
+
+@app.command()
+def train(
+    architecture: Annotated[str, typer.Argument(help="Name of an architecture, e.g. partbirds_wide")],
+    out: Annotated[Path, typer.Option(help="File of the weights")],
+    dataset: Dataset = "partbirds",
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of images")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Train a small network and write its weights."""
+    from xvcore.stages.train import train as train_network
+
+    from flows.progress import watch
+
+    with watch(f"train {architecture}") as progress:
+        path = train_network(architecture, dataset, out, seed=seed, device=device, progress=progress)
+    typer.echo(f"weights: {path}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of weights, store and report")] = Path("xv-demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the networks")] = 0,
+) -> None:
+    """Draw PartBirds, train two networks, summarise, compare with the truth, and write the report."""
+    from flows.demo import run_demo
+
+    run_demo(out, seed=seed, say=typer.echo)
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[str, typer.Argument(help="datasets, architectures, methods, classes or parameters")],
+    dataset: Dataset = "partbirds",
+) -> None:
+    """List what can be named: datasets, architectures, methods, the classes of a dataset, the parameters."""
+    from flows.listing import listing
+
+    for line in listing(kind, dataset):
+        typer.echo(line)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of every stage")] = False,
+) -> None:
+    if version:
+        typer.echo(f"xv {VERSION}")
+        raise typer.Exit
+    _prepare_prefect(verbose=verbose)
+    _prepare_terminal(verbose=verbose)
+
+
+def main() -> None:
+    """Run the command line; an error of the caller is one line and exit code 2, failed classes are exit code 1."""
+    try:
+        app()
+    except XvError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1 if "classes failed" in str(error) else 2)
+
+
+def _prepare_prefect(*, verbose: bool) -> None:
+    """Set what suits a terminal where the user has set nothing; before the first import of Prefect."""
+    defaults = {
+        # Starting the embedded server takes 20 s alone and minutes on a loaded machine.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "ERROR",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _prepare_terminal(*, verbose: bool) -> None:
+    from flows.progress import for_this_terminal, show_on
+
+    show_on(for_this_terminal())
+    logging.getLogger("xvcore").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise XvError(f"{option} {text!r}: expected NAME=VALUE")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _show_status(store: str) -> None:
+    from xvcore.store import Store
+
+    frame = Store(store).status()
+    console = Console()
+    if frame.empty:
+        typer.echo(f"no runs in {store}")
+        return
+    if not console.is_terminal:
+        typer.echo(frame.to_string(index=False))
+        return
+    table = Table(title=f"runs in {store}")
+    for column in frame.columns:
+        table.add_column(str(column), justify="right" if frame[column].dtype.kind in "if" else "left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None or value != value else str(value)  # noqa: PLR0124  NaN

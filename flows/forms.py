@@ -1,0 +1,52 @@
+"""Forms: settings of the library as pydantic models, so that Prefect shows typed fields and refuses nonsense."""
+
+import dataclasses
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from xvcore.parameters import as_dict, replaced
+
+
+def form(settings_type: type, name: str | None = None) -> type[BaseModel]:
+    """Return a pydantic model with the fields, defaults, bounds, choices and descriptions of a settings dataclass."""
+    hints = typing.get_type_hints(settings_type)
+    defaults = settings_type()
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(settings_type):
+        hint, default = hints[field.name], getattr(defaults, field.name)
+        description = field.metadata.get("description")
+        if dataclasses.is_dataclass(default):
+            inner = form(type(default), f"{type(default).__name__}Form")
+            fields[field.name] = (inner, Field(default_factory=inner, title=field.name, description=description))
+            continue
+        bounds = {key: field.metadata[key] for key in ("ge", "le") if field.metadata.get(key) is not None}
+        if typing.get_origin(hint) is tuple:
+            bounds = {}  # bounds hold for each entry; the library checks them
+        fields[field.name] = (hint, Field(default=default, description=description, **bounds))
+    summary = (settings_type.__doc__ or "").strip().splitlines()[0]
+    return create_model(
+        name or f"{settings_type.__name__}Form",
+        __config__=ConfigDict(extra="forbid", frozen=True),
+        __doc__=summary,
+        **fields,
+    )
+
+
+def settings_of(filled: BaseModel, settings_type: type) -> Any:
+    """Return the settings that a filled form stands for; the library checks them once more."""
+    return _applied(settings_type(), filled.model_dump())
+
+
+def filled_from(settings: Any, form_type: type[BaseModel]) -> BaseModel:
+    """Return the form filled with given settings."""
+    return form_type.model_validate(as_dict(settings))
+
+
+def _applied(settings: Any, values: dict[str, Any]) -> Any:
+    changes = {
+        name: _applied(getattr(settings, name), value) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }
+    return replaced(settings, changes)

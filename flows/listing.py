@@ -1,0 +1,61 @@
+"""What can be named on the command line."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from xvcore.errors import unknown_name
+
+
+def listing(kind: str, dataset: str) -> Iterator[str]:
+    """Yield one line per name of a kind: datasets, architectures, methods, classes (of a dataset) or parameters."""
+    kinds = {
+        "datasets": _datasets,
+        "architectures": _architectures,
+        "methods": _methods,
+        "classes": lambda: _classes(dataset),
+        "parameters": _parameters,
+    }
+    if kind not in kinds:
+        raise unknown_name("kind of names", kind, kinds)
+    return kinds[kind]()
+
+
+def _datasets() -> Iterator[str]:
+    from xvcore.data import datasets
+
+    yield from datasets
+
+
+def _architectures() -> Iterator[str]:
+    from xvcore.models import architectures
+
+    yield from architectures
+
+
+def _methods() -> Iterator[str]:
+    from xvcore.methods import methods
+
+    yield from methods
+
+
+def _classes(dataset: str) -> Iterator[str]:
+    from xvcore.data import open_dataset
+
+    for info in open_dataset(dataset).classes:
+        yield f"{info.class_id}\t{info.class_name}"
+
+
+def _parameters() -> Iterator[str]:
+    from xvcore.stages.settings import VisualSummaries
+
+    yield from _described("", VisualSummaries())
+
+
+def _described(prefix: str, settings: Any) -> Iterator[str]:
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _described(f"{prefix}{field.name}.", value)
+        else:
+            yield f"{prefix}{field.name} = {value}\t{field.metadata.get('description', '')}"

@@ -1,0 +1,32 @@
+"""Laws of the code base that no linter knows."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SOURCES = sorted(path for folder in ("xvcore", "flows") for path in (ROOT / folder).rglob("*.py"))
+DRAWERS = {"utils", "helpers", "common", "misc", "base", "core"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_says_what_it_is_and_is_no_drawer(path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+    assert path.stem not in DRAWERS
+
+
+def test_the_library_runs_without_prefect() -> None:
+    script = """
+import sys
+for name in ("prefect", "pydantic", "typer", "rich", "flows"):
+    sys.modules[name] = None
+import importlib, pkgutil, xvcore
+for module in pkgutil.walk_packages(xvcore.__path__, "xvcore."):
+    if not module.name.endswith("timm"):
+        importlib.import_module(module.name)
+from xvcore.stages.settings import VisualSummaries
+VisualSummaries()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=300)

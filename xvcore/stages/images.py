@@ -1,0 +1,67 @@
+"""Pictures of a class as batches at the classifier's input size: what several stages read again."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xvcore.data import Batch, ManifestRow, load_batches
+from xvcore.errors import ImageError
+from xvcore.stages.run import Run
+
+
+def frozen_manifest(run: Run, class_id: str) -> list[ManifestRow]:
+    """Return what the run saw of a class, as its manifest table has it."""
+    frame = run.store.read("manifest", run.run_id, class_id)
+    return [
+        ManifestRow(
+            image_id=row.image_id,
+            path=row.path,
+            class_id=class_id,
+            sha256=row.sha256,
+            n_bytes=row.n_bytes,
+            error=None if pd.isna(row.error) else row.error,
+        )
+        for row in frame.itertuples()
+    ]
+
+
+def batches(run: Run, class_id: str, image_ids: Sequence[str] | None = None) -> Iterator[Batch]:
+    """Yield the pictures of a class (or those named) in the manifest's order, decoded ahead in threads."""
+    rows = frozen_manifest(run, class_id)
+    if image_ids is not None:
+        wanted = set(image_ids)
+        rows = [row for row in rows if row.image_id in wanted]
+    return load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=run.spec.batch_size)
+
+
+def pictures(run: Run, class_id: str, image_ids: Sequence[str]) -> Tensor:
+    """Return named pictures of a class as one tensor (images, 3, height, width) in [0, 1] on the CPU, in that order.
+
+    Raises
+    ------
+    ImageError
+        One of them can no longer be read; an earlier stage could.
+    """
+    if not image_ids:
+        return torch.zeros(0, 3, *run.size)
+    found: dict[str, Tensor] = {}
+    for batch in batches(run, class_id, image_ids):
+        for image_id, message in batch.failures:
+            raise ImageError(f"{image_id}: {message} (an earlier stage of run {run.run_id} could read it)")
+        found.update(zip(batch.image_ids, batch.images, strict=True))
+    return torch.stack([found[image_id] for image_id in image_ids])
+
+
+def as_bytes(images: Tensor) -> np.ndarray:
+    """Return pictures in [0, 1] (…, 3, height, width) as uint8 (…, height, width, 3)."""
+    return images.mul(255).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def masked_images(run: Run, class_id: str) -> pd.DataFrame:
+    """Return the crisp masks of a class, one row per image, sorted by image id."""
+    masks = run.store.read("masks", run.run_id, class_id)
+    crisp = masks[masks["kind"] == "sharp"]
+    return crisp.sort_values("image_id", ignore_index=True)

@@ -1,0 +1,60 @@
+"""Stage *mask*: which pixels the decision stands on, image by image; images, predictions → masks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from xvcore.data import Batch
+from xvcore.methods.sparse_mask import SparseMasks
+from xvcore.ops.components import count_components
+from xvcore.stages.images import batches
+from xvcore.stages.run import Progress, Run
+from xvcore.store.encode import map_cell, rle_encode
+
+
+def mask(run: Run, class_id: str, progress: Progress | None = None) -> int:
+    """Write two rows of ``masks`` (smooth, sharp) per image that passed the gate; return the number of images."""
+    predictions = run.store.read("predictions", run.run_id, class_id)
+    passed = predictions[predictions["error"].isna() & predictions["skipped"].isna()]
+    image_ids = list(passed["image_id"])
+    target = run.target(class_id)
+    rows: list[dict[str, Any]] = []
+    for batch in batches(run, class_id, image_ids) if image_ids else ():
+        images = batch.images.to(run.classifier.device)
+        targets = torch.full((len(images),), target, device=images.device)
+        found = run.settings.mask(run.classifier, images, targets)
+        rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found))
+        if progress:
+            progress(len(rows) // 2, len(image_ids))
+    run.store.write("masks", run.run_id, class_id, rows)
+    return len(rows) // 2
+
+
+def _rows(batch: Batch, masks: SparseMasks) -> Iterator[dict[str, Any]]:
+    stages = {
+        "smooth": (masks.smooth, masks.prob_smooth, masks.smooth_iterations),
+        "sharp": (masks.crisp, masks.prob_crisp, masks.crisp_iterations),
+    }
+    for index, image_id in enumerate(batch.image_ids):
+        for kind, (maps, probability, iterations) in stages.items():
+            values = maps[index, 0].cpu()
+            salient = (values < 0.5).numpy()
+            full, masked = float(masks.prob_full[index]), float(probability[index])
+            low = masks.low[index, 0].cpu().numpy() if kind == "smooth" else None
+            yield {
+                "image_id": image_id,
+                "kind": kind,
+                "rle": rle_encode(salient),
+                "soft_map": None if low is None else map_cell(low),
+                "soft_h": None if low is None else low.shape[0],
+                "soft_w": None if low is None else low.shape[1],
+                "area_frac": float(salient.mean()),
+                "crispness": float((values * (1 - values)).mean()),
+                "n_components": count_components(salient),
+                "prob_full": full,
+                "prob_masked": masked,
+                "prob_blurred": float(masks.prob_blurred[index]),
+                "prob_drop": (full - masked) / full,
+                "iterations": int(iterations[index]),
+            }

@@ -1,0 +1,78 @@
+"""Stage *predict*: what the network says about every image of a class; images → manifest, predictions."""
+
+from typing import Any
+
+import torch
+
+from xvcore.data import Batch, manifest
+from xvcore.stages.images import batches, frozen_manifest
+from xvcore.stages.run import Progress, Run
+
+
+def predict(run: Run, class_id: str, progress: Progress | None = None) -> int:
+    """Write one row of ``predictions`` per image of the class and return their number.
+
+    The manifest (image id, path, SHA-256) is written first and from then on decides what the run sees. An image that
+    cannot be read is a row whose ``error`` says why; one that the gate leaves out has ``skipped`` = ``misclassified``.
+    """
+    if not run.store.has("manifest", run.run_id, class_id):
+        frozen = manifest(run.dataset, class_id, max_images=run.settings.max_images)
+        run.store.write(
+            "manifest",
+            run.run_id,
+            class_id,
+            [
+                {
+                    **run.keys(class_id),
+                    "image_id": row.image_id,
+                    "path": row.path,
+                    "sha256": row.sha256,
+                    "n_bytes": row.n_bytes,
+                    "error": row.error,
+                }
+                for row in frozen
+            ],
+        )
+    target = run.target(class_id)
+    listed = frozen_manifest(run, class_id)
+    seen: dict[str, dict[str, Any]] = {}
+    for batch in batches(run, class_id):
+        seen.update(_predicted(run, batch, target))
+        if progress:
+            progress(len(seen), len(listed))
+    rows = [
+        {
+            **run.keys(class_id),
+            "image_id": row.image_id,
+            "path": row.path,
+            "sha256": row.sha256,
+            "target_idx": target,
+            **seen[row.image_id],
+        }
+        for row in listed
+    ]
+    run.store.write("predictions", run.run_id, class_id, rows)
+    return len(rows)
+
+
+def _predicted(run: Run, batch: Batch, target: int) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {image_id: {"error": message} for image_id, message in batch.failures}
+    if not batch.image_ids:
+        return rows
+    with torch.inference_mode():
+        probabilities = run.classifier.probabilities(batch.images.to(run.classifier.device)).float().cpu()
+    best, index = probabilities.max(dim=1)
+    rank = (probabilities > probabilities[:, target : target + 1]).sum(dim=1) + 1
+    for row, image_id in enumerate(batch.image_ids):
+        is_correct = int(index[row]) == target
+        rows[image_id] = {
+            "width": batch.widths[row],
+            "height": batch.heights[row],
+            "pred_idx": int(index[row]),
+            "prob_target": float(probabilities[row, target]),
+            "prob_pred": float(best[row]),
+            "rank_target": int(rank[row]),
+            "correct": is_correct,
+            "skipped": "misclassified" if run.settings.skip_misclassified and not is_correct else None,
+        }
+    return rows

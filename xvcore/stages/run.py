@@ -1,0 +1,200 @@
+"""A run: one network on one split of one dataset with one set of parameters, and the store that keeps its tables."""
+
+import dataclasses
+import datetime
+import functools
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from xvcore.data import ClassInfo, Dataset, open_dataset
+from xvcore.errors import UnknownNameError, XvError, unknown_name
+from xvcore.keys import digest, run_id
+from xvcore.models import Classifier, load, outputs_for
+from xvcore.parameters import as_dict
+from xvcore.stages.settings import VisualSummaries
+from xvcore.store import Store
+from xvcore.version import VERSION
+
+METHOD = "visual-summaries"
+METHOD_VERSION = 1
+"""Counted up whenever a change of the code moves the numbers: old results are then recomputed, not mixed."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of items done and their total."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What names a run, as plain values: this, a class id and counts are all that passes between tasks.
+
+    Parameters
+    ----------
+    dataset : ``KIND[:PATH][?key=value]``, see :func:`xvcore.data.open_dataset`
+    model : ``NAME[@WEIGHTS][?key=value]``, see :func:`xvcore.models.load`
+    store : folder or fsspec URL
+    settings : every parameter of the method
+    class_map : pairs (class of the dataset, output of the network) where names do not tell
+    device : ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; does not enter the run id
+    batch_size : images at once; does not move the numbers, hence not part of the run id
+    """
+
+    dataset: str
+    model: str
+    store: str
+    settings: VisualSummaries = field(default_factory=VisualSummaries)
+    class_map: tuple[tuple[str, str], ...] = ()
+    device: str = "auto"
+    batch_size: int = 16
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run: the dataset, the frozen classifier, the store, and the id that names their results."""
+
+    spec: RunSpec
+    store: Store
+    dataset: Dataset
+    classifier: Classifier
+    run_id: str
+
+    @property
+    def settings(self) -> VisualSummaries:
+        """Every parameter of the method."""
+        return self.spec.settings
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the classifier's input, in pixels."""
+        return self.classifier.preprocessing.input_px
+
+    def keys(self, class_id: str) -> dict[str, str]:
+        """Return the key columns of every row of one class."""
+        return {"run_id": self.run_id, "model": self.classifier.name, "class_id": class_id}
+
+    def class_info(self, class_id: str) -> ClassInfo:
+        """Return the class with this id, or raise UnknownNameError with the nearest ones."""
+        return next(_chosen(self.dataset.classes, [class_id]))
+
+    def target(self, class_id: str) -> int:
+        """Return the index of the output that stands for a class; LabelError when it cannot be told."""
+        return outputs_for(self.classifier, [self.class_info(class_id)], dict(self.spec.class_map))[class_id]
+
+
+def open_run(spec: RunSpec) -> Run:
+    """Open dataset, network and store of a run and record the run in its table if it is new.
+
+    Raises
+    ------
+    XvError
+        Whatever cannot be found or does not fit, with the value seen and the values allowed.
+    """
+    dataset = open_dataset(spec.dataset)
+    classifier = load(spec.model, device=_device(spec.device))
+    store = Store(spec.store)
+    run = Run(spec, store, dataset, classifier, run_id(METHOD, _identity(spec, dataset, classifier)))
+    known = store.runs()
+    if not len(known) or run.run_id not in set(known["run_id"]):
+        store.write_run(_run_row(run))
+    return run
+
+
+@functools.lru_cache(maxsize=2)
+def opened(spec: RunSpec) -> Run:
+    """Return the run of a spec, opened once per process: consecutive stages share the network in memory."""
+    return open_run(spec)
+
+
+def chosen_classes(dataset: Dataset, classes: Sequence[str] | None) -> tuple[ClassInfo, ...]:
+    """Return the classes asked for by id or name, all where none is named.
+
+    Raises
+    ------
+    UnknownNameError
+        A class that the dataset does not have, with the nearest ones.
+    """
+    return tuple(_chosen(dataset.classes, classes)) if classes else tuple(dataset.classes)
+
+
+def _chosen(classes: Iterable[ClassInfo], names: Sequence[str]) -> Iterable[ClassInfo]:
+    by_name: dict[str, list[ClassInfo]] = {}
+    for info in classes:
+        for name in {info.class_id, info.class_name}:
+            by_name.setdefault(name, []).append(info)
+    for name in names:
+        found = by_name.get(name, [])
+        if len(found) != 1:
+            if found:
+                raise UnknownNameError(f"class {name!r} is ambiguous: {', '.join(each.class_id for each in found)}")
+            raise unknown_name("class", name, by_name)
+        yield found[0]
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda", "mps"):
+        raise XvError(f"unknown device {name!r} (allowed: auto, cpu, cuda, cuda:N, mps)")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise XvError(f"device {name!r} asked for, but this machine has no CUDA device (allowed here: auto, cpu)")
+    return name
+
+
+def _identity(spec: RunSpec, dataset: Dataset, classifier: Classifier) -> Mapping[str, Any]:
+    preprocessing = classifier.preprocessing
+    outputs = classifier.outputs
+    return {
+        "model": classifier.name,
+        "architecture": classifier.architecture.name,
+        "weights_sha256": classifier.weights_sha256,
+        "preprocessing": {**preprocessing.key(), "mean": list(preprocessing.mean), "std": list(preprocessing.std)},
+        "outputs": digest([output.wnid or output.name for output in outputs]) if outputs else None,
+        "class_map": dict(spec.class_map),
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "params": as_dict(spec.settings),
+        "method_version": METHOD_VERSION,
+    }
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    params = as_dict(run.settings)
+    return {
+        "run_id": run.run_id,
+        "created_at": datetime.datetime.now(datetime.UTC),
+        "finished_at": None,
+        "status": "running",
+        "method": METHOD,
+        "model": run.classifier.name,
+        "weights": run.classifier.weights,
+        "weights_sha256": run.classifier.weights_sha256,
+        "dataset": run.dataset.name,
+        "split": run.dataset.split,
+        "input_px": max(run.size),
+        "n_classes": run.classifier.n_classes,
+        "n_images": None,
+        "seed": run.settings.seed,
+        "params": json.dumps(params, sort_keys=True),
+        "params_hash": digest(params),
+        "version": VERSION,
+        "env": json.dumps(
+            {
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "device": str(run.classifier.device),
+                "dataset_spec": run.spec.dataset,
+                "model_spec": run.spec.model,
+                "class_map": dict(run.spec.class_map),
+                "preprocessing": dataclasses.asdict(run.classifier.preprocessing),
+            },
+            sort_keys=True,
+        ),
+    }
