@@ -79,7 +79,7 @@ def status(store: StoreUrl = "xv-store") -> None:
 
 
 @app.command()
-def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:
+def publish(store: StoreUrl = "xv-store", run: RunId = ()) -> None:
     """Merge the parts of runs into one file per table and run, for pandas, SQL and sharing."""
     from xvcore.store import Store
 

@@ -144,7 +144,7 @@ def _scalar(name: str, value: Any, kind: type) -> Any:
         raise ParameterError(f"{name} = {value!r}: expected {kind.__name__}")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number) or (kind is int and not number.is_integer()):
         raise ParameterError(f"{name} = {value!r}: expected {'a whole number' if kind is int else 'a number'}")
