@@ -1,0 +1,66 @@
+"""Arrow tables to Parquet bytes and back, with the encodings that were measured to be small and fast."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xvcore.keys import canonical
+from xvcore.store.schema import Column, Table
+
+_ENCODINGS = {"split": "BYTE_STREAM_SPLIT", "delta": "DELTA_BINARY_PACKED"}
+
+
+def options(table: Table) -> dict[str, Any]:
+    """Return the writer's options for a table.
+
+    Keys are dictionary-encoded in the file but plain strings in the Arrow schema (row groups are not skipped on Arrow
+    dictionaries); the page index is written; Zstandard throughout.
+    """
+    encodings = {leaf(column): _ENCODINGS[column.encoding] for column in table.columns if column.encoding in _ENCODINGS}
+    return {
+        "compression": "zstd",
+        "use_dictionary": [column.name for column in table.columns if column.encoding == "dictionary"],
+        "column_encoding": encodings,
+        "write_page_index": True,
+    }
+
+
+def leaf(column: Column) -> str:
+    """Return the path of the column's values in the file."""
+    return f"{column.name}.list.element" if pa.types.is_list(column.type) else column.name
+
+
+def footer(table: Table, facts: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Return the file's metadata: ours under ``xvcore``, and the picture columns under ``huggingface``."""
+    own = {"table": table.name, "schema_version": table.version, **facts}
+    metadata = {b"xvcore": canonical(own).encode()}
+    pictures = {column.name: {"_type": "Image"} for column in table.columns if column.kind == "picture"}
+    if pictures:
+        metadata[b"huggingface"] = json.dumps({"info": {"features": pictures}}).encode()
+    return metadata
+
+
+def serialise(table: Table, rows: pa.Table, facts: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a Parquet file; equal rows give equal bytes."""
+    buffer = io.BytesIO()
+    rows = rows.replace_schema_metadata(footer(table, facts))
+    pq.write_table(rows, buffer, row_group_size=table.rows_per_group, **options(table))
+    return buffer.getvalue()
+
+
+def conform(table: Table, rows: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
+    """Return rows of an older or newer file with the columns of today's schema; what it lacks is null."""
+    columns = table.select(names)
+    present = set(rows.column_names)
+    arrays = [
+        pc.cast(rows.column(column.name), column.type)
+        if column.name in present
+        else pa.nulls(rows.num_rows, column.type)
+        for column in columns
+    ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema([column.field for column in columns]))

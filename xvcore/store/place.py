@@ -1,0 +1,153 @@
+"""Where a store is: a folder of a disk or of an object store (any fsspec URL), and what lies there."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from xvcore.errors import StoreError
+
+TEMPORARY = ".tmp"
+"""Files that are being written end so, and begin with a dot: every reader passes over them."""
+
+# Errors of the libraries beneath fsspec that are no OSError; looked up only where the library is loaded.
+_FOREIGN_ERRORS = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("aiohttp.client_exceptions", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+)
+
+
+class Place:
+    """A folder that files are read from and written to by a path relative to it.
+
+    Parameters
+    ----------
+    url : a path or an fsspec URL (``s3://bucket/folder``, ``gs://…``, ``memory://…``)
+    storage_options : for the file system of that URL: credentials, ``endpoint_url`` … What is not given is taken from
+        where its library looks for it (``AWS_*``, ``FSSPEC_S3_*`` …)
+
+    Raises
+    ------
+    StoreError
+        The URL's file system is unknown, or its library is not installed.
+    """
+
+    def __init__(self, url: str | Path, **storage_options: Any) -> None:
+        self.url = str(url).rstrip("/") or "/"
+        try:
+            with self.failures("open"):
+                self.filesystem, root = fsspec.core.url_to_fs(self.url, **storage_options)
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"cannot open {self.url}: {error}") from error
+        protocol = self.filesystem.protocol
+        self.is_local = "file" in (protocol if isinstance(protocol, tuple) else (protocol,))
+        self.root = str(root).rstrip("/")
+
+    def path(self, relative: str) -> str:
+        """Return the path that the file system (for a disk: the operating system) knows."""
+        return f"{self.root}/{relative}" if relative else (self.root or "/")
+
+    @contextmanager
+    def failures(self, doing: str, relative: str = "") -> Iterator[None]:
+        """Turn what a disk or a network can do to us into a ``StoreError`` that names the file and the cause."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except foreign_errors() as error:
+            what = f"{self.url}/{relative}" if relative else self.url
+            raise StoreError(f"cannot {doing} {what}: {type(error).__name__}: {error}") from error
+
+    def read(self, relative: str) -> bytes | None:
+        """Return the bytes of a file; ``None`` where there is none.
+
+        Raises
+        ------
+        StoreError
+            It cannot be read.
+        """
+        path = self.path(relative)
+        with self.failures("read", relative):
+            try:
+                data: bytes = Path(path).read_bytes() if self.is_local else self.filesystem.cat_file(path)
+            except FileNotFoundError:
+                return None
+            return data
+
+    def has(self, relative: str) -> bool:
+        """Return whether a file is there; unlike with fsspec's ``exists``, an unreachable store is an error."""
+        path = self.path(relative)
+        with self.failures("look for", relative):
+            if self.is_local:
+                return Path(path).is_file()
+            self.filesystem.invalidate_cache(path.rsplit("/", 1)[0])
+            try:
+                self.filesystem.info(path)
+            except FileNotFoundError:
+                return False
+            return True
+
+    def names(self, relative: str) -> list[str]:
+        """Return the names in a folder, sorted, without hidden ones (``.x``, ``_x``); none where it does not exist."""
+        path = self.path(relative)
+        with self.failures("list", relative):
+            try:
+                if self.is_local:
+                    found = [each.name for each in Path(path).iterdir()]
+                else:
+                    self.filesystem.invalidate_cache(path)
+                    found = [each.rstrip("/").rsplit("/", 1)[-1] for each in self.filesystem.ls(path, detail=False)]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(name for name in found if name and not name.startswith((".", "_")))
+
+    def remove(self, relative: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        path = self.path(relative)
+        with self.failures("remove", relative):
+            if self.is_local:
+                Path(path).unlink(missing_ok=True)
+            elif self.has(relative):
+                self.filesystem.rm_file(path)
+
+    def sweep(self, older_than: float = 86_400.0) -> int:
+        """Remove temporary files that a killed writer left on a disk and return how many.
+
+        Parameters
+        ----------
+        older_than : age in seconds from which a temporary file is nobody's
+        """
+        if not self.is_local:
+            return 0
+        oldest, swept = time.time() - older_than, 0
+        with self.failures("sweep"):
+            for folder, _, files in os.walk(self.root):
+                for name in files:
+                    path = Path(folder, name)
+                    if name.startswith(".") and name.endswith(TEMPORARY) and _age(path) < oldest:
+                        path.unlink(missing_ok=True)
+                        swept += 1
+        return swept
+
+
+def foreign_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that reading or writing may raise, of the libraries that are loaded."""
+    found: list[type[Exception]] = [OSError]
+    for module, name in _FOREIGN_ERRORS:
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # its writer has just renamed it
+        return float("inf")

@@ -1,0 +1,208 @@
+"""What a table is: its columns with type, unit and description, and the columns that make a row unique.
+
+A family of tables is a module of :mod:`xvcore.store.tables`; adding a table is adding an entry there, nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from xvcore.errors import unknown_name
+from xvcore.registry import Registry
+
+Encoding = Literal["dictionary", "split", "delta", "plain"]
+Kind = Literal["value", "json", "picture"]
+
+PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+"""An encoded picture in the layout that Hugging Face's readers show as an image."""
+RLE = pa.struct([pa.field("size", pa.list_(pa.int32())), pa.field("counts", pa.binary())])
+"""A binary mask as COCO run lengths; ``size`` is height, width."""
+MAP = pa.list_(pa.float16())
+"""A map, row by row; its height and width are columns of their own."""
+TIME = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: what it holds, in which unit, and how it is stored.
+
+    Parameters
+    ----------
+    name : never an attribute of a DataFrame (``mask``, ``map``, ``drop``, ``rank`` would be unreachable)
+    type : Arrow type, chosen wide once
+    description : one sentence
+    unit : e.g. ``"px"``; empty where there is none
+    nullable : whether a value may be missing; NaN counts as missing (SQL would spread it)
+    encoding : of the leaves: ``"split"`` for floats, ``"delta"`` for rising integers, ``"dictionary"`` for keys
+    kind : ``"json"``: mappings are written as canonical JSON; ``"picture"``: announced to Hugging Face's readers
+    choices : the only values allowed, if any
+    """
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str = ""
+    nullable: bool = False
+    encoding: Encoding = "plain"
+    kind: Kind = "value"
+    choices: tuple[str, ...] = ()
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field, with unit and description as metadata.
+
+        It is nullable for Arrow in any case (the writer refuses nulls where they do not belong), so that a reader's
+        schema fits files that were written before the column existed.
+        """
+        metadata = {"description": self.description, "unit": self.unit}
+        return pa.field(self.name, self.type, nullable=True, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its columns, what makes a row unique, and how its files are named.
+
+    Parameters
+    ----------
+    name : of the table
+    description : what a row is
+    columns : keys first
+    grain : columns that identify a row
+    owner : the column that names the file's folder: ``run_id``, ``dataset`` or ``cache_id``
+    shard : the column that names the file; ``None``: one file an owner
+    is_published : whether ``publish`` joins the parts into one file
+    rows_per_group : rows in a Parquet row group, the unit that filters skip
+    version : of the schema; columns are only ever added, and are nullable then
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    grain: tuple[str, ...]
+    owner: str = "run_id"
+    shard: str | None = "class_id"
+    is_published: bool = True
+    rows_per_group: int = 10_000
+    version: int = 1
+    _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {column.name: column for column in self.columns})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(self._by_name)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema, with units and descriptions as field metadata."""
+        return pa.schema([column.field for column in self.columns])
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._by_name:
+            raise unknown_name(f"column of {self.name}", name, self._by_name)
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def select(self, names: Sequence[str] | None) -> tuple[Column, ...]:
+        """Return the columns of these names in the order given; all of them for ``None``."""
+        return self.columns if names is None else tuple(self[name] for name in names)
+
+
+SCHEMAS: Registry[Table] = Registry("table", "xvcore.store.tables")
+"""Every table by name."""
+
+
+def declare(*tables: Table) -> None:
+    """Make tables known under their names."""
+    for table in tables:
+        SCHEMAS.register(table.name)(table)
+
+
+def key(name: str, description: str, *, nullable: bool = False, choices: tuple[str, ...] = ()) -> Column:
+    """Return a column of names that repeat: keys, states, kinds."""
+    return Column(name, pa.string(), description, nullable=nullable, encoding="dictionary", choices=choices)
+
+
+def text(name: str, description: str, *, nullable: bool = False) -> Column:
+    """Return a column of free text."""
+    return Column(name, pa.string(), description, nullable=nullable)
+
+
+def mapping(name: str, description: str, *, nullable: bool = False) -> Column:
+    """Return a column of JSON; the writer takes mappings."""
+    return Column(name, pa.string(), description, nullable=nullable, kind="json")
+
+
+def count(name: str, description: str, unit: str = "", *, nullable: bool = False) -> Column:
+    """Return a column of whole numbers (32 bits)."""
+    return Column(name, pa.int32(), description, unit, nullable)
+
+
+def ordinal(name: str, description: str) -> Column:
+    """Return a column of 32-bit numbers that rise along the file."""
+    return Column(name, pa.int32(), description, encoding="delta")
+
+
+def small(name: str, description: str, unit: str = "", *, nullable: bool = False) -> Column:
+    """Return a column of small whole numbers (16 bits): pixels of a network's input, sides of a map."""
+    return Column(name, pa.int16(), description, unit, nullable)
+
+
+def real(name: str, description: str, unit: str = "", *, nullable: bool = False) -> Column:
+    """Return a column of 32-bit floats."""
+    return Column(name, pa.float32(), description, unit, nullable, encoding="split")
+
+
+def flag(name: str, description: str, *, nullable: bool = False) -> Column:
+    """Return a column of true and false."""
+    return Column(name, pa.bool_(), description, nullable=nullable)
+
+
+def moment(name: str, description: str, *, nullable: bool = False) -> Column:
+    """Return a column of times, in microseconds, UTC."""
+    return Column(name, TIME, description, "UTC", nullable)
+
+
+def picture(name: str, description: str) -> Column:
+    """Return a column of encoded pictures; a picture may always be left out, it can be made again."""
+    return Column(name, PICTURE, description, nullable=True, kind="picture")
+
+
+def run_length(name: str, description: str, *, nullable: bool = False) -> Column:
+    """Return a column of binary masks."""
+    return Column(name, RLE, description, nullable=nullable)
+
+
+def maps(name: str, description: str, unit: str = "", *, nullable: bool = False) -> Column:
+    """Return a column of maps; declare their height and width beside it."""
+    return Column(name, MAP, description, unit, nullable, encoding="split")
+
+
+def listed(name: str, value: Any, description: str, unit: str = "", *, nullable: bool = False) -> Column:
+    """Return a column of lists of ``value`` (an Arrow type)."""
+    return Column(name, pa.list_(value), description, unit, nullable)
+
+
+RUN = key("run_id", "digest of all that decides the numbers, after the network's and the method's name")
+MODEL = key("model", "the network")
+CLASS = key("class_id", "the data set's own name of the class, e.g. a WordNet id")
+KEYS = (RUN, MODEL, CLASS)
+"""First columns of each table of a run."""
+IMAGE = key("image_id", "the image, unique in its data set")
+DATASET = key("dataset", "the data set")
+
+
+def box(what: str) -> tuple[Column, ...]:
+    """Return columns x, y (top left corner), w, h in pixels of the network's input."""
+    return (
+        small("x", f"left edge of {what}", "px of the model input"),
+        small("y", f"top edge of {what}", "px of the model input"),
+        small("w", f"width of {what}", "px of the model input"),
+        small("h", f"height of {what}", "px of the model input"),
+    )

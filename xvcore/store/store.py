@@ -1,0 +1,225 @@
+"""The store: parts written class by class, runs, what is done, and publishing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xvcore.errors import StoreError
+from xvcore.keys import file_name
+from xvcore.store.frame import data_frame
+from xvcore.store.parquet import conform, serialise
+from xvcore.store.place import Place
+from xvcore.store.rows import arrow_table
+from xvcore.store.schema import SCHEMAS, Table
+from xvcore.store.write import put
+from xvcore.version import VERSION
+
+FORMAT = 1
+"""Of the layout of files; a store with a higher one was written by a newer xvcore."""
+MARKER = "xvstore.json"
+
+list(SCHEMAS)  # declare all tables now: two threads may ask for their first one at the same time
+
+
+class Store:
+    """Tables of results under one URL.
+
+    A table's part is ``parts/<table>/<owner>/<class>.parquet``, where the owner is a run, a data set (tables
+    ``classes`` and ``parts``) or a cache (``proposals``). A published run has one file a table,
+    ``tables/<table>/<run>.parquet``.
+
+    Parameters
+    ----------
+    url : a path or an fsspec URL; nothing is created before the first write
+    storage_options : for the URL's file system, e.g. ``key``, ``secret``, ``endpoint_url`` of an S3 server
+
+    Raises
+    ------
+    StoreError
+        The URL cannot be reached, or the store is of a newer format than this version reads.
+    """
+
+    def __init__(self, url: str | Path, **storage_options: Any) -> None:
+        self.place = Place(url, **storage_options)
+        self.url = self.place.url
+        self._runs: dict[str, dict[str, Any]] = {}
+        self._is_marked = self._check_format()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def exists(self) -> bool:
+        """Return whether anything was ever written here."""
+        return self._is_marked or self._check_format()
+
+    # Parts
+
+    def write(self, table: str, run_id: str, class_id: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
+        """Write one part, or replace it; it appears whole or not at all.
+
+        Parameters
+        ----------
+        table : name of the table
+        run_id : the run; the data set for ``classes`` and ``parts``, the cache's id for ``proposals``
+        class_id : the class
+        rows : mappings from column to value, or an Arrow table. The keys (``run_id``, ``class_id``, and ``model``
+            if the run has been written) may be left out. None at all is a part too: it says that there are none
+
+        Raises
+        ------
+        StoreError
+            Rows that do not fit the table, or a store that cannot be written; what was there before is untouched.
+        """
+        schema = SCHEMAS[table]
+        keys = self._keys(schema, run_id, class_id)
+        if "model" in schema and not _has_column(rows, "model"):
+            keys["model"] = self._run(run_id).get("model")
+        data = serialise(schema, arrow_table(schema, rows, keys), self._facts(schema, run_id))
+        if table == "class_runs":
+            self._withdraw(run_id)
+        self._put(_part(schema, run_id, class_id), data)
+
+    def read(self, table: str, run_id: str, class_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return one part; columns that the file lacks (an older version wrote it) are null.
+
+        Raises
+        ------
+        StoreError
+            There is no such part, or it is damaged.
+        """
+        schema = SCHEMAS[table]
+        return data_frame(schema, self.read_arrow(table, run_id, class_id, columns))
+
+    def read_arrow(self, table: str, run_id: str, class_id: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return one part as an Arrow table; see :meth:`read`."""
+        schema = SCHEMAS[table]
+        relative = _part(schema, run_id, class_id)
+        rows = self._read_file(schema, relative, columns)
+        if rows is None:
+            raise StoreError(f"no {table} of {class_id!r} in {run_id!r}: {self.url}/{relative} is not there")
+        return rows
+
+    def has(self, table: str, run_id: str, class_id: str) -> bool:
+        """Return whether the part was written."""
+        return self.place.has(_part(SCHEMAS[table], run_id, class_id))
+
+    def remove(self, table: str, run_id: str, class_id: str) -> None:
+        """Remove a part; one that is not there is no error."""
+        if table == "class_runs":
+            self._withdraw(run_id)
+        self.place.remove(_part(SCHEMAS[table], run_id, class_id))
+
+    def classes_of(self, table: str, run_id: str) -> list[str]:
+        """Return the classes that have a part, sorted."""
+        names = self.place.names(f"parts/{SCHEMAS[table].name}/{file_name(run_id)}")
+        return sorted(unquote(name.removesuffix(".parquet")) for name in names if name.endswith(".parquet"))
+
+    # Runs
+
+    def write_run(self, row: Mapping[str, Any]) -> None:
+        """Write a run's row, or replace it; a run that was published is taken for unpublished then.
+
+        Also sweeps temporary files that killed writers left more than a day ago.
+        """
+        self.place.sweep()
+        self._write_run({"published": False, **row}, "parts")
+
+    def runs(self) -> pd.DataFrame:
+        """Return all runs, oldest first."""
+        schema = SCHEMAS["runs"]
+        rows = [self._run(run_id, fresh=True) for run_id in self._run_ids()]
+        frame = data_frame(schema, arrow_table(schema, rows, {}))
+        return frame.sort_values(["created_at", "run_id"], ignore_index=True)
+
+    def _write_run(self, row: Mapping[str, Any], where: str) -> None:
+        schema = SCHEMAS["runs"]
+        filled = {"schema_version": schema.version, "xvcore_version": VERSION, **row}
+        rows = arrow_table(schema, [filled], {})
+        run_id = rows.column("run_id")[0].as_py()
+        facts = {"run_id": run_id, "params_hash": filled.get("params_hash"), "xvcore_version": VERSION}
+        self._put(f"{where}/runs/{file_name(run_id)}.parquet", serialise(schema, rows, facts))
+        self._runs[run_id] = rows.to_pylist()[0]
+
+    def _run_ids(self) -> list[str]:
+        names = {*self.place.names("parts/runs"), *self.place.names("tables/runs")}
+        return sorted(unquote(name.removesuffix(".parquet")) for name in names if name.endswith(".parquet"))
+
+    def _run(self, run_id: str, *, fresh: bool = False) -> dict[str, Any]:
+        """Return the run's row; empty where none was written. A store that has only ``tables/`` is complete too."""
+        if run_id in self._runs and not fresh:
+            return self._runs[run_id]
+        for where in ("parts", "tables"):
+            rows = self._read_file(SCHEMAS["runs"], f"{where}/runs/{file_name(run_id)}.parquet")
+            if rows is not None:
+                self._runs[run_id] = rows.to_pylist()[0]
+                return self._runs[run_id]
+        return {}
+
+    def _withdraw(self, run_id: str) -> None:
+        """Mark a published run as changed, so that readers take its parts again."""
+        row = self._run(run_id, fresh=True)
+        if row.get("published"):
+            self._write_run({**row, "published": False}, "parts")
+
+    # Files
+
+    def _read_file(self, schema: Table, relative: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+        data = self.place.read(relative)
+        if data is None:
+            return None
+        names = None if columns is None else [column.name for column in schema.select(columns)]
+        try:
+            file = pq.ParquetFile(pa.BufferReader(data))
+            wanted = None if names is None else [name for name in names if name in file.schema_arrow.names]
+            return conform(schema, file.read(wanted), names)
+        except (pa.ArrowException, OSError) as error:
+            raise StoreError(f"damaged: {self.url}/{relative}: {error}; remove it and run the class again") from error
+
+    def _put(self, relative: str, data: bytes) -> None:
+        if not self._is_marked:
+            put(self.place, MARKER, json.dumps({"format": FORMAT}).encode())
+            self._is_marked = True
+        put(self.place, relative, data)
+
+    def _check_format(self) -> bool:
+        """Return whether the marker is there; refuse a store of a newer format."""
+        data = self.place.read(MARKER)
+        if data is None:
+            return False
+        try:
+            version = json.loads(data)["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.url}/{MARKER} is not a store's marker: {data[:80]!r}") from error
+        if not isinstance(version, int) or version > FORMAT:
+            reads = f"xvcore {VERSION} reads formats up to {FORMAT}"
+            raise StoreError(f"{self.url} is a store of format {version!r}; {reads}: update xvcore")
+        return True
+
+    def _facts(self, schema: Table, owner: str) -> dict[str, Any]:
+        params_hash = self._run(owner).get("params_hash") if schema.owner == "run_id" else None
+        return {schema.owner: owner, "params_hash": params_hash, "xvcore_version": VERSION}
+
+    def _keys(self, schema: Table, owner: str, shard: str) -> dict[str, Any]:
+        if not owner or not shard:
+            raise StoreError(
+                f"table {schema.name}: {schema.owner} and {schema.shard} are needed, not {owner!r}, {shard!r}"
+            )
+        return {schema.owner: owner} | ({schema.shard: shard} if schema.shard else {})
+
+
+def _part(schema: Table, owner: str, shard: str) -> str:
+    if schema.name == "runs":
+        raise StoreError("runs are written by Store.write_run and read by Store.runs")
+    return f"parts/{schema.name}/{file_name(owner)}/{file_name(shard)}.parquet"
+
+
+def _has_column(rows: Sequence[Mapping[str, Any]] | pa.Table, name: str) -> bool:
+    if isinstance(rows, pa.Table):
+        return name in rows.column_names
+    return bool(rows) and all(name in row for row in rows)
