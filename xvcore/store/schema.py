@@ -70,7 +70,7 @@ class Table:
     description : what a row is
     columns : keys first
     grain : columns that identify a row
-    owner : the column that names the file's folder: ``run_id``, ``dataset`` or ``cache_id``
+    owner : the column that names the file's folder: ``run_id``, or ``dataset`` for what no run decides
     shard : the column that names the file; ``None``: one file an owner
     is_published : whether ``publish`` joins the parts into one file
     rows_per_group : rows in a Parquet row group, the unit that filters skip

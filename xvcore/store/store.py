@@ -139,7 +139,7 @@ class Store:
 
     def _write_run(self, row: Mapping[str, Any], where: str) -> None:
         schema = SCHEMAS["runs"]
-        filled = {"schema_version": schema.version, "xvcore_version": VERSION, **row}
+        filled = {"schema_version": schema.version, "version": VERSION, **row}
         rows = arrow_table(schema, [filled], {})
         run_id = rows.column("run_id")[0].as_py()
         facts = {"run_id": run_id, "params_hash": filled.get("params_hash"), "xvcore_version": VERSION}
