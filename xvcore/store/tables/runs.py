@@ -63,7 +63,6 @@ declare(
             count("attempt", "how often it was tried, from 1", nullable=True),
             count("n_images", "images looked at", nullable=True),
             count("n_errors", "images that could not be read", nullable=True),
-            count("n_errors", "images that could not be read", nullable=True),
             count("n_correct", "images the network puts into this class", nullable=True),
             count("n_masks", "images with a mask", nullable=True),
             count("n_regions", "regions compared", nullable=True),
