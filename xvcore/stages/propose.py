@@ -57,7 +57,7 @@ def propose(run: Run, class_id: str, progress: Progress | None = None) -> int:
             n_done += len(batch.image_ids)
             if progress:
                 progress(n_done, len(missing))
-    rows = [{"run_id": name, "model": "", "class_id": class_id, **cached[image_id]} for image_id in sorted(cached)]
+    rows = [cached[image_id] for image_id in sorted(cached)]
     run.store.write("proposals", name, class_id, rows)
     return n_done
 

@@ -8,6 +8,7 @@ from xvcore.parameters import check, parameter
 from xvcore.summaries.visual.clustering import Clustering
 from xvcore.summaries.visual.coherence import Coherence
 from xvcore.summaries.visual.descriptors import WhitenedHog
+from xvcore.summaries.visual.drop import CausalDrop
 from xvcore.summaries.visual.proposal_flow import ProposalFlow
 from xvcore.summaries.visual.proposals import SelectiveSearch
 from xvcore.summaries.visual.pruning import Pruning
@@ -44,6 +45,7 @@ class VisualSummaries:
     pruning: Pruning = parameter(Pruning(), "Which proposals become regions")
     clustering: Clustering = parameter(Clustering(), "Affinity propagation")
     coherence: Coherence = parameter(Coherence(), "Which clusters become summaries")
+    drop: CausalDrop = parameter(CausalDrop(), "What the decision loses without a summary's region")
 
     def __post_init__(self) -> None:
         check(self)
