@@ -1,7 +1,14 @@
-"""Classifiers: architectures by name, their preprocessing, their weights, and what their outputs stand for."""
+"""Classifiers: architectures by name, their preprocessing, their weights, and what their outputs stand for.
 
-from xvcore.models.architecture import Architecture, PublishedWeights, architectures
-from xvcore.models.classifier import Classifier, Output
+``load("squeezenet1_1@w/squeezenet1_1.pt")`` is the way in; :func:`xvcore.models.labels.outputs_for` tells which output
+stands for a class of a dataset.
+"""
+
+from xvcore.models.architecture import Architecture, Output, PublishedWeights, architectures
+from xvcore.models.catalogue import find
+from xvcore.models.classifier import Classifier
+from xvcore.models.labels import outputs_for
+from xvcore.models.load import load
 from xvcore.models.preprocessing import Geometry, Preprocessing
 
 __all__ = [
@@ -12,4 +19,7 @@ __all__ = [
     "Preprocessing",
     "PublishedWeights",
     "architectures",
+    "find",
+    "load",
+    "outputs_for",
 ]

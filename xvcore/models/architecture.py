@@ -17,6 +17,22 @@ def unchanged(state: StateDict) -> StateDict:
     return state
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one output of a network stands for.
+
+    Parameters
+    ----------
+    index : position in the logits
+    wnid : WordNet id, e.g. ``"n01558993"``; None where it is not known
+    name : as the publisher spells it
+    """
+
+    index: int
+    wnid: str | None
+    name: str
+
+
 @dataclass(frozen=True)
 class PublishedWeights:
     """Weights that can be had by name.
@@ -27,7 +43,7 @@ class PublishedWeights:
     url : where the file is
     preprocessing : what these weights were trained to expect
     n_classes : number of outputs
-    outputs : name of each output; empty where the publisher does not say
+    outputs : what each output stands for; empty where the publisher does not say
     build : builds a network for these weights where the architecture's own ``build`` does not fit (a ViT of another
         input size); None uses the architecture's
     read : reads the downloaded file; None reads a plain state dict
@@ -37,7 +53,7 @@ class PublishedWeights:
     url: str
     preprocessing: Preprocessing
     n_classes: int = 1000
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
     build: Callable[[int], nn.Module] | None = None
     read: Callable[[Path], StateDict] | None = None
 
@@ -53,7 +69,7 @@ class Architecture:
     preprocessing : input size, resize, normalisation; those of the default weights where there are published ones
     n_classes : number of outputs unless a weights file says otherwise
     layers : names of the modules worth tapping, from input to output; empty means every named module
-    outputs : name of each output where it is fixed, else empty
+    outputs : what each output stands for, unless a weights file or the user says otherwise; empty where unknown
     published : published weights by name, the default first
     adapt : translates a file's state dict (old key names, auxiliary heads that are never used)
     """
@@ -63,10 +79,10 @@ class Architecture:
     preprocessing: Preprocessing
     n_classes: int
     layers: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
     published: Mapping[str, PublishedWeights] = field(default_factory=dict)
     adapt: Callable[[StateDict], StateDict] = unchanged
 
 
 architectures: Registry[Architecture] = Registry("architecture", "xvcore.models")
-"""Architectures with a file of their own; torchvision's and timm's are found by :func:`xvcore.models.find`."""
+"""Architectures with a file of their own; torchvision's and timm's: :func:`xvcore.models.find`."""

@@ -8,25 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from xvcore.errors import ParameterError, unknown_name
-from xvcore.models.architecture import Architecture
+from xvcore.models.architecture import Architecture, Output
 from xvcore.models.preprocessing import Preprocessing
 from xvcore.types import Images, Scores
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What one output of a network stands for.
-
-    Parameters
-    ----------
-    index : position in the logits
-    wnid : WordNet id, e.g. ``"n01558993"``; None where it is not known
-    name : as the publisher spells it
-    """
-
-    index: int
-    wnid: str | None
-    name: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +44,23 @@ class Classifier:
 
     def __post_init__(self) -> None:
         self.network.eval().requires_grad_(requires_grad=False)
+        device = next((tensor.device for tensor in self.network.state_dict().values()), torch.device("cpu"))
         for name, values in (("_mean", self.preprocessing.mean), ("_std", self.preprocessing.std)):
-            object.__setattr__(self, name, torch.tensor(values, device=self.device).view(3, 1, 1))
+            object.__setattr__(self, name, torch.tensor(values, device=device).view(3, 1, 1))
 
     @property
     def device(self) -> torch.device:
-        """Device of the network's parameters."""
-        return next(self.network.parameters()).device
+        """Device of the network."""
+        return self._mean.device
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the modules that can be tapped, from input to output."""
-        return self.architecture.layers or tuple(name for name, _ in self.network.named_modules() if name)
+        if self.architecture.layers:
+            return self.architecture.layers
+        containers = (nn.ModuleList, nn.ModuleDict, nn.ParameterList)
+        modules = self.network.named_modules()
+        return tuple(name for name, module in modules if name and not isinstance(module, containers))
 
     def layer(self, name: str) -> nn.Module:
         """Return the module of a layer.

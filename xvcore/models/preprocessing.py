@@ -37,12 +37,14 @@ class Geometry:
     def points(self, points: Num[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
         """Return x, y in pixels of the model input for x, y in pixels of the original."""
         scale, offset = np.array([self.scale_x, self.scale_y]), np.array([self.offset_x, self.offset_y])
-        return np.add(points * scale, offset)
+        moved: np.ndarray = points * scale + offset
+        return moved
 
     def boxes(self, boxes: Num[np.ndarray, "boxes 4"]) -> Float[np.ndarray, "boxes 4"]:
         """Return x, y, w, h in pixels of the model input for boxes in pixels of the original; nothing is clipped."""
         scale = np.array([self.scale_x, self.scale_y] * 2)
-        return np.add(boxes * scale, np.array([self.offset_x, self.offset_y, 0.0, 0.0]))
+        moved: np.ndarray = boxes * scale + np.array([self.offset_x, self.offset_y, 0.0, 0.0])
+        return moved
 
 
 @dataclass(frozen=True, slots=True)

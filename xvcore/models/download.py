@@ -1,0 +1,87 @@
+"""Files behind a URL, fetched once into torch's own cache folder."""
+
+import logging
+import re
+import shutil
+import tempfile
+import urllib.request
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import torch
+
+from xvcore.errors import WeightsError
+from xvcore.keys import digest
+
+SCHEMES = ("http", "https", "file")
+TIMEOUT_SECONDS = 30
+logger = logging.getLogger(__name__)
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL rather than a name or a path."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", text) is not None
+
+
+def fetch(url: str) -> Path:
+    """Return the local copy of a file; it is downloaded the first time only, and appears whole or not at all.
+
+    The folder is ``checkpoints`` under ``torch.hub.get_dir()`` (``TORCH_HOME`` moves it). A name that carries a digest,
+    as torchvision's do, stays; any other gets the digest of its URL, so that two ``model.pt`` do not meet.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be downloaded; says how to give the file by hand.
+    """
+    url = url.partition("#")[0]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(url)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logger.info("downloading %s to %s", url, path)
+        try:
+            _download(url, path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            message = (
+                f"cannot download {url} ({reason}); fetch it elsewhere and give the file instead: NAME@/path/to/it"
+            )
+            raise WeightsError(message) from error
+    return path
+
+
+def expected_sha256(url: str) -> str:
+    """Return the first digits of the file's SHA-256 as the URL tells them, or an empty text.
+
+    Either a fragment ``#sha256=HEX``, or a name such as torchvision's ``resnet18-f37072fd.pth``.
+    """
+    fragment = re.fullmatch(r"sha256=([0-9a-fA-F]{8,64})", urlsplit(url).fragment)
+    named = re.search(r"-([0-9a-f]{8,64})\.\w+$", urlsplit(url).path) if "download.pytorch.org" in url else None
+    found = fragment or named
+    return found.group(1).lower() if found else ""
+
+
+def _file_name(url: str) -> str:
+    name = unquote(urlsplit(url).path).rpartition("/")[2] or "weights"
+    return name if expected_sha256(url) else f"{digest(url)}-{name}"
+
+
+def _download(url: str, path: Path) -> None:
+    if urlsplit(url).scheme not in SCHEMES:
+        raise ValueError(f"known schemes: {', '.join(SCHEMES)}")
+    request = urllib.request.Request(url, headers={"User-Agent": "xv"})
+    with (
+        urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response,
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file,
+    ):
+        temporary = Path(file.name)
+        try:
+            shutil.copyfileobj(response, file, 1 << 20)
+            announced = response.headers.get("Content-Length")
+            if announced is not None and file.tell() != int(announced):
+                raise OSError(f"got {file.tell()} of {announced} bytes")
+            file.close()
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
