@@ -113,7 +113,7 @@ def test_the_filter_equals_a_dense_solution(seed, size):
 
 def test_regions_that_all_moved_alike_move_every_pixel_alike():
     match = random_match(0, n=30)
-    moved = RegionMatch(match.boxes, match.boxes + [2, 3, 0, 0], np.ones(30))
+    moved = RegionMatch(match.boxes, match.boxes + np.array([2, 3, 0, 0]), np.ones(30))
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     for dense in (DenseFlow(), DenseFlow(sd_filter=False), DenseFlow(margin_px=0)):
         flow = dense(moved, image, np.array([4.0, 3.0, 6.0, 5.0]), (40, 40))
