@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torchvision.models import AlexNet_Weights
 
@@ -20,6 +20,7 @@ from xvcore.models.classifier import Classifier
 WNID = re.compile(r"n\d{8}")
 
 
+@runtime_checkable
 class LabelledClass(Protocol):
     """A class of a dataset, as far as labels go."""
 
