@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -10,11 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xvcore.errors import StoreError
+from xvcore.errors import StoreError, unknown_name
 from xvcore.keys import file_name
 from xvcore.store.frame import data_frame
 from xvcore.store.parquet import conform, serialise
 from xvcore.store.place import Place
+from xvcore.store.progress import COLUMNS, progress
+from xvcore.store.publish import join_parts
 from xvcore.store.rows import arrow_table
 from xvcore.store.schema import SCHEMAS, Table
 from xvcore.store.write import put
@@ -23,8 +26,7 @@ from xvcore.version import VERSION
 FORMAT = 1
 """Of the layout of files; a store with a higher one was written by a newer xvcore."""
 MARKER = "xvstore.json"
-
-list(SCHEMAS)  # declare all tables now: two threads may ask for their first one at the same time
+_AT_ONCE = 16
 
 
 class Store:
@@ -134,8 +136,70 @@ class Store:
         """Return all runs, oldest first."""
         schema = SCHEMAS["runs"]
         rows = [self._run(run_id, fresh=True) for run_id in self._run_ids()]
-        frame = data_frame(schema, arrow_table(schema, rows, {}))
+        frame = data_frame(schema, arrow_table(schema, [row for row in rows if row], {}))
         return frame.sort_values(["created_at", "run_id"], ignore_index=True)
+
+    def publish(self, run_id: str) -> dict[str, int]:
+        """Join the parts of a run's finished classes into one file a table, and return the rows of each.
+
+        The run's row says ``published`` last: until then readers take the parts, afterwards the files. A class that is
+        still running is left out. Doing it twice gives the same bytes; parts stay, a later attempt needs them.
+
+        Raises
+        ------
+        StoreError
+            An unknown run, one without a finished class, a damaged part, rows that should be one, no room.
+        """
+        row = self._run(run_id, fresh=True)
+        if not row:
+            raise StoreError(str(unknown_name(f"run in {self.url}:", run_id, self._run_ids())))
+        records = self._class_runs(run_id)
+        ended = set(records["class_id"][records["status"] != "running"])
+        if not ended.intersection(self.classes_of("class_runs", run_id)):
+            raise StoreError(f"run {run_id} has no finished class in {self.url}/parts to publish")
+        tables = [SCHEMAS[name] for name in SCHEMAS if SCHEMAS[name].is_published and name != "runs"]
+        n_rows = {table.name: self._publish_table(table, row, ended) for table in tables}
+        self._write_run({**row, "published": True}, "tables")
+        self._write_run({**row, "published": True}, "parts")
+        return n_rows
+
+    def status(self, run_id: str | None = None) -> pd.DataFrame:
+        """Return a row a run: how many of its classes are complete, failed, skipped, running and pending.
+
+        Pending are classes asked for (``runs.class_ids``) that have not begun.
+
+        Raises
+        ------
+        StoreError
+            ``run_id`` is given and there is no such run.
+        """
+        runs = self.runs()
+        if run_id is not None:
+            if run_id not in set(runs["run_id"]):
+                raise StoreError(str(unknown_name(f"run in {self.url}:", run_id, runs["run_id"])))
+            runs = runs[runs["run_id"] == run_id]
+        states = [progress(row, self._class_runs(row["run_id"])) for row in runs.to_dict("records")]
+        return pd.DataFrame(states, columns=COLUMNS)
+
+    def _class_runs(self, run_id: str) -> pd.DataFrame:
+        schema = SCHEMAS["class_runs"]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # waiting for an object store, mostly
+            classes = self.classes_of("class_runs", run_id)
+            parts = list(pool.map(lambda class_id: self.read_arrow("class_runs", run_id, class_id), classes))
+        if not parts:
+            published = self._read_file(schema, f"tables/class_runs/{file_name(run_id)}.parquet")
+            parts = [schema.arrow.empty_table() if published is None else published]
+        return data_frame(schema, pa.concat_tables(parts))
+
+    def _publish_table(self, schema: Table, run: Mapping[str, Any], ended: set[str]) -> int:
+        owner = run[schema.owner]
+        classes = [each for each in self.classes_of(schema.name, owner) if schema.owner != "run_id" or each in ended]
+        relative = f"tables/{schema.name}/{file_name(owner)}.parquet"
+        if not classes:
+            self.place.remove(relative)
+            return 0
+        parts = ((class_id, self.read_arrow(schema.name, owner, class_id)) for class_id in classes)
+        return join_parts(self.place, schema, relative, parts, self._facts(schema, owner))
 
     def _write_run(self, row: Mapping[str, Any], where: str) -> None:
         schema = SCHEMAS["runs"]

@@ -35,7 +35,7 @@ declare(
             key("dataset", "the data set"),
             key("split", "part of the data set", nullable=True),
             count("input_px", "longer side of the network's input", "px", nullable=True),
-            count("n_classes", "outputs of the network", nullable=True),
+            count("n_classes", "classes asked for, over all attempts", nullable=True),
             count("n_images", "images looked at", nullable=True),
             listed("class_ids", pa.string(), "classes asked for, over all attempts", nullable=True),
             Column("seed", pa.int64(), "seed of all randomness", nullable=True),
