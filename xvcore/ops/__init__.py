@@ -1,0 +1,1 @@
+"""Tensor mathematics: no files, no networks, no settings of the project."""
