@@ -18,7 +18,7 @@ from flows.forms import form, settings_of
 from flows.progress import watch
 from xvcore.errors import XvError
 from xvcore.stages import pipeline
-from xvcore.stages.run import Run, RunSpec, chosen_classes, open_run, opened
+from xvcore.stages.run import Run, RunSpec, announce, chosen_classes, conclude, open_run, opened
 from xvcore.stages.settings import VisualSummaries
 
 SettingsForm = form(VisualSummaries, "Settings")
@@ -94,6 +94,7 @@ def summarise_class(request: SummariseRequest) -> dict[str, Any]:
     """
     (spec,), (class_id,) = request.specs(), request.classes
     run = opened(spec)
+    announce(run, [class_id])
     pipeline.begin(run, class_id)
     try:
         for stage in pipeline.STAGES:
@@ -119,6 +120,7 @@ def summarise_classes(request: SummariseRequest) -> dict[str, list[str]]:
     for run in runs:
         for class_id in classes:
             run.target(class_id)  # a class that no output stands for is refused before anything is computed
+        announce(run, classes)
     todo = [
         (spec, run, class_id)
         for spec, run in zip(specs, runs, strict=True)
@@ -134,7 +136,7 @@ def summarise_classes(request: SummariseRequest) -> dict[str, list[str]]:
         update_progress_artifact(bar, progress=100.0 * (index + 1) / len(todo))
     update_progress_artifact(bar, progress=100.0)
     for run in runs:
-        run.store.publish(run.run_id)
+        conclude(run)
     _show(runs, classes, failures)
     if failures:
         raise XvError(f"{len(failures)} of {len(todo)} classes failed: " + "; ".join(failures))

@@ -151,7 +151,7 @@ def _counts(run: Run, class_id: str) -> dict[str, int]:
         "n_errors": int(predictions["error"].notna().sum()),
         "n_correct": int(predictions["correct"].fillna(value=False).astype(bool).sum()),
         "n_masks": int((read("masks", ["kind"])["kind"] == "sharp").sum()),
-        "n_regions": int(read("regions", ["kept"])["kept"].astype(bool).sum()),
+        "n_regions": len(read("regions", ["region_id"])),
         "n_clusters": len(clusters),
         "n_summaries": int(clusters["accepted"].astype(bool).sum()),
     }

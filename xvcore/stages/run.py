@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import functools
-import json
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from xvcore.models import Classifier, load, outputs_for
 from xvcore.parameters import as_dict
 from xvcore.stages.settings import VisualSummaries
 from xvcore.store import Store
-from xvcore.version import VERSION
 
 METHOD = "visual-summaries"
 METHOD_VERSION = 1
@@ -86,7 +84,7 @@ class Run:
 
 
 def open_run(spec: RunSpec) -> Run:
-    """Open dataset, network and store of a run and record the run in its table if it is new.
+    """Open dataset, network and store of a run; nothing is written.
 
     Raises
     ------
@@ -95,12 +93,46 @@ def open_run(spec: RunSpec) -> Run:
     """
     dataset = open_dataset(spec.dataset)
     classifier = load(spec.model, device=_device(spec.device))
-    store = Store(spec.store)
-    run = Run(spec, store, dataset, classifier, run_id(METHOD, _identity(spec, dataset, classifier)))
-    known = store.runs()
-    if not len(known) or run.run_id not in set(known["run_id"]):
-        store.write_run(_run_row(run))
-    return run
+    return Run(spec, Store(spec.store), dataset, classifier, run_id(METHOD, _identity(spec, dataset, classifier)))
+
+
+def announce(run: Run, class_ids: Sequence[str]) -> None:
+    """Record the run and the classes asked for, before anything is computed; they add up over all attempts."""
+    known = _known_row(run)
+    before = [] if known.get("class_ids") is None else list(known["class_ids"])
+    if known.get("status") == "running" and set(class_ids) <= set(before):
+        return
+    row = {**_run_row(run), "created_at": known.get("created_at") or _now()}
+    run.store.write_run({**row, "status": "running", "class_ids": sorted({*before, *class_ids})})
+    for info in run.dataset.classes:
+        if info.class_id in class_ids:
+            _write_class(run, info)
+
+
+def conclude(run: Run) -> str:
+    """Set the run's status from the records of its classes, publish its tables, and return the status.
+
+    ``complete`` when every class asked for is complete or skipped, else ``failed``.
+    """
+    known = _known_row(run)
+    records = [
+        run.store.read("class_runs", run.run_id, class_id).iloc[0]
+        for class_id in known["class_ids"]
+        if run.store.has("class_runs", run.run_id, class_id)
+    ]
+    done = [record for record in records if record["status"] in ("complete", "skipped")]
+    row = {
+        **_run_row(run),
+        "created_at": known["created_at"],
+        "class_ids": sorted(known["class_ids"]),
+        "n_classes": len(known["class_ids"]),
+        "n_images": int(sum(record["n_images"] for record in done)),
+        "finished_at": _now(),
+        "status": "complete" if len(done) == len(known["class_ids"]) else "failed",
+    }
+    run.store.write_run(row)
+    run.store.publish(run.run_id)
+    return str(row["status"])
 
 
 @functools.lru_cache(maxsize=2)
@@ -165,36 +197,49 @@ def _identity(spec: RunSpec, dataset: Dataset, classifier: Classifier) -> Mappin
     }
 
 
+def _known_row(run: Run) -> dict[str, Any]:
+    runs = run.store.runs()
+    rows = runs[runs["run_id"] == run.run_id].to_dict("records")
+    return {str(key): value for key, value in rows[0].items()} if rows else {}
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _write_class(run: Run, info: ClassInfo) -> None:
+    """Write the class and the annotations of its parts once per dataset."""
+    if run.store.has("classes", run.dataset.name, info.class_id):
+        return
+    keys = {"dataset": run.dataset.name, "class_id": info.class_id}
+    parts = [{**keys, **dataclasses.asdict(part)} for part in run.dataset.parts(info.class_id)]
+    if parts:
+        run.store.write("parts", run.dataset.name, info.class_id, parts)
+    row = {**keys, "class_idx": info.class_idx, "class_name": info.class_name, "wnid": info.wnid}
+    run.store.write("classes", run.dataset.name, info.class_id, [row])
+
+
 def _run_row(run: Run) -> dict[str, Any]:
     params = as_dict(run.settings)
     return {
         "run_id": run.run_id,
-        "created_at": datetime.datetime.now(datetime.UTC),
-        "finished_at": None,
-        "status": "running",
         "method": METHOD,
         "model": run.classifier.name,
         "weights": run.classifier.weights,
         "weights_sha256": run.classifier.weights_sha256,
         "dataset": run.dataset.name,
         "split": run.dataset.split,
-        "input_px": max(run.size),
-        "n_classes": run.classifier.n_classes,
-        "n_images": None,
+        "input_px": run.size[0],
         "seed": run.settings.seed,
-        "params": json.dumps(params, sort_keys=True),
+        "params": params,
         "params_hash": digest(params),
-        "version": VERSION,
-        "env": json.dumps(
-            {
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "device": str(run.classifier.device),
-                "dataset_spec": run.spec.dataset,
-                "model_spec": run.spec.model,
-                "class_map": dict(run.spec.class_map),
-                "preprocessing": dataclasses.asdict(run.classifier.preprocessing),
-            },
-            sort_keys=True,
-        ),
+        "env": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "device": str(run.classifier.device),
+            "dataset_spec": run.spec.dataset,
+            "model_spec": run.spec.model,
+            "class_map": dict(run.spec.class_map),
+            "preprocessing": dataclasses.asdict(run.classifier.preprocessing),
+        },
     }

@@ -147,7 +147,7 @@ def _median_drop(run: Run, class_id: str, found: _Loaded, members: np.ndarray) -
 
 
 def _order(summary: Summary) -> tuple[bool, float, int]:
-    """Accepted first, then by score, best first; what has no score comes last."""
+    """Sort accepted clusters first, then by score, the best first; what has no score comes last."""
     return not summary.accepted, -summary.score if math.isfinite(summary.score) else math.inf, summary.cluster_id
 
 
