@@ -23,7 +23,7 @@ class Contrast(nn.Module):
 @pytest.fixture
 def classifier():
     preprocessing = Preprocessing(input_px=(SIDE, SIDE), resize_px=None, mean=(0.0,) * 3, std=(1.0,) * 3)
-    architecture = Architecture("contrast", lambda n: Contrast(), preprocessing, 2, ())
+    architecture = Architecture("contrast", lambda _: Contrast(), preprocessing, 2, ())
     return Classifier("contrast", architecture, preprocessing, Contrast(), "", "", 2)
 
 
@@ -66,5 +66,5 @@ def test_no_images_give_no_drops(classifier):
 
 
 def test_unequal_numbers_are_refused(classifier):
-    with pytest.raises(XvError, match="2 images, 1 targets, 1 boxes"):
-        CausalDrop()(classifier, noise(2), torch.tensor([1]), torch.zeros(1, 4))
+    with pytest.raises(XvError, match="2 images, 2 targets, 1 boxes"):
+        CausalDrop()(classifier, noise(2), torch.tensor([1, 1]), torch.zeros(1, 4))
