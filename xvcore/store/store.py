@@ -9,15 +9,15 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xvcore.errors import StoreError, unknown_name
 from xvcore.keys import file_name
 from xvcore.store.frame import data_frame
-from xvcore.store.parquet import conform, serialise
+from xvcore.store.parquet import serialise
 from xvcore.store.place import Place
 from xvcore.store.progress import COLUMNS, progress
 from xvcore.store.publish import join_parts
+from xvcore.store.read import read_file
 from xvcore.store.rows import arrow_table
 from xvcore.store.schema import SCHEMAS, Table
 from xvcore.store.write import put
@@ -102,7 +102,7 @@ class Store:
         """Return one part as an Arrow table; see :meth:`read`."""
         schema = SCHEMAS[table]
         relative = _part(schema, run_id, class_id)
-        rows = self._read_file(schema, relative, columns)
+        rows = read_file(self.place, schema, relative, columns)
         if rows is None:
             raise StoreError(f"no {table} of {class_id!r} in {run_id!r}: {self.url}/{relative} is not there")
         return rows
@@ -187,7 +187,7 @@ class Store:
             classes = self.classes_of("class_runs", run_id)
             parts = list(pool.map(lambda class_id: self.read_arrow("class_runs", run_id, class_id), classes))
         if not parts:
-            published = self._read_file(schema, f"tables/class_runs/{file_name(run_id)}.parquet")
+            published = read_file(self.place, schema, f"tables/class_runs/{file_name(run_id)}.parquet")
             parts = [schema.arrow.empty_table() if published is None else published]
         return data_frame(schema, pa.concat_tables(parts))
 
@@ -219,7 +219,7 @@ class Store:
         if run_id in self._runs and not fresh:
             return self._runs[run_id]
         for where in ("parts", "tables"):
-            rows = self._read_file(SCHEMAS["runs"], f"{where}/runs/{file_name(run_id)}.parquet")
+            rows = read_file(self.place, SCHEMAS["runs"], f"{where}/runs/{file_name(run_id)}.parquet")
             if rows is not None:
                 self._runs[run_id] = rows.to_pylist()[0]
                 return self._runs[run_id]
@@ -232,18 +232,6 @@ class Store:
             self._write_run({**row, "published": False}, "parts")
 
     # Files
-
-    def _read_file(self, schema: Table, relative: str, columns: Sequence[str] | None = None) -> pa.Table | None:
-        data = self.place.read(relative)
-        if data is None:
-            return None
-        names = None if columns is None else [column.name for column in schema.select(columns)]
-        try:
-            file = pq.ParquetFile(pa.BufferReader(data))
-            wanted = None if names is None else [name for name in names if name in file.schema_arrow.names]
-            return conform(schema, file.read(wanted), names)
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(f"damaged: {self.url}/{relative}: {error}; remove it and run the class again") from error
 
     def _put(self, relative: str, data: bytes) -> None:
         if not self._is_marked:

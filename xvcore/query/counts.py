@@ -1,0 +1,43 @@
+"""How many summaries: per class and network, and on average."""
+
+import pandas as pd
+
+from xvcore.query.tables import Names, table
+from xvcore.store import Store
+
+
+def summaries(store: Store, *, run_id: Names = None, model: Names = None, class_id: Names = None) -> pd.DataFrame:
+    """Return the number of accepted summaries, a row a class (``class_name``), a column a network.
+
+    A class without summaries counts 0; one that is not complete is missing (NA).
+
+    Parameters
+    ----------
+    store : the store
+    run_id, model, class_id : only of these; where two runs of one network know the same class, the columns are
+        named by their run ids
+    """
+    counts = summary_counts(store, run_id=run_id, model=model, class_id=class_id)
+    wide = counts.pivot_table(index=["class_id", "class_name"], columns="network", values="n_summaries", aggfunc="sum")
+    return wide.astype("Int64").reset_index("class_id", drop=True).rename_axis(columns=None)
+
+
+def mean_summaries(store: Store, *, run_id: Names = None, model: Names = None) -> pd.DataFrame:
+    """Return mean and standard deviation (n - 1) of the number of summaries a class, and the classes, per network."""
+    counts = summary_counts(store, run_id=run_id, model=model).groupby("network")["n_summaries"]
+    return pd.DataFrame({"mean": counts.mean(), "std": counts.std(), "n_classes": counts.size()})
+
+
+def summary_counts(store: Store, *, run_id: Names = None, model: Names = None, class_id: Names = None) -> pd.DataFrame:
+    """Return a row a complete class and run: run_id, model, class_id, class_name, network, n_summaries."""
+    keys = {"run_id": run_id, "model": model, "class_id": class_id}
+    columns = ["run_id", "model", "class_id", "class_name"]
+    classes = table(store, "class_runs", filters={"status": "complete"}, columns=columns, **keys)
+    classes["class_name"] = classes["class_name"].fillna(classes["class_id"])
+    accepted = table(store, "clusters", filters={"accepted": True}, columns=["run_id", "class_id"], **keys)
+    numbers = accepted.groupby(["run_id", "class_id"]).size().rename("n_summaries").reset_index()
+    found = classes.merge(numbers, on=["run_id", "class_id"], how="left")
+    found["n_summaries"] = found["n_summaries"].fillna(0).astype("int64")
+    twice = set(found["model"][found.duplicated(["model", "class_id"])])
+    found["network"] = found["run_id"].where(found["model"].isin(twice), found["model"])
+    return found

@@ -1,0 +1,62 @@
+"""Which files hold a table: of each run the published file or the parts, never both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from xvcore.keys import file_name
+from xvcore.store import Store, Table
+
+_SUFFIX = ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a table.
+
+    Parameters
+    ----------
+    path : relative to the store
+    is_published : whether it holds all classes of its run, and is large
+    """
+
+    path: str
+    is_published: bool
+
+
+def files(
+    store: Store,
+    table: Table,
+    is_owner_wanted: Callable[[str], bool] = lambda _: True,
+    is_class_wanted: Callable[[str], bool] = lambda _: True,
+) -> list[File]:
+    """Return the files of a table, sorted by owner (run, data set or cache) and class.
+
+    A run's published file counts once its row says so (and where its parts are not there at all: a copy of
+    ``tables/`` alone is a store). What belongs to no run is read from its parts as long as there are any.
+    """
+    parts = set(map(_key, store.place.names(f"parts/{table.name}")))
+    joined = {_key(name) for name in store.place.names(f"tables/{table.name}") if name.endswith(_SUFFIX)}
+    published = _published(store) if table.owner == "run_id" and table.is_published else set()
+    found: list[File] = []
+    for owner in sorted(filter(is_owner_wanted, parts | joined)):
+        if table.name == "runs":
+            where = "parts" if owner in parts else "tables"
+            found.append(File(f"{where}/runs/{file_name(owner)}{_SUFFIX}", is_published=False))
+        elif owner in published or owner not in parts:
+            path = f"tables/{table.name}/{file_name(owner)}{_SUFFIX}"
+            found.extend([File(path, is_published=True)] if owner in joined else [])
+        else:
+            folder = f"parts/{table.name}/{file_name(owner)}"
+            names = filter(is_class_wanted, store.classes_of(table.name, owner))
+            found.extend(File(f"{folder}/{file_name(name)}{_SUFFIX}", is_published=False) for name in names)
+    return found
+
+
+def _published(store: Store) -> set[str]:
+    runs = store.runs()
+    return set(runs["run_id"][runs["published"]])
+
+
+def _key(name: str) -> str:
+    return unquote(name.removesuffix(_SUFFIX))

@@ -1,0 +1,111 @@
+"""A table of a store as a DataFrame; only the files, row groups and columns that are needed are read."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+
+from xvcore.errors import StoreError
+from xvcore.query.files import File, files
+from xvcore.query.filters import Filter, Filters, parse
+from xvcore.store import SCHEMAS, Store, Table
+from xvcore.store.frame import data_frame
+from xvcore.store.parquet import conform
+from xvcore.store.place import foreign_errors
+from xvcore.store.read import read_file
+
+Names = str | Sequence[str] | None
+_AT_ONCE = 8
+
+
+def table(  # noqa: PLR0913  the three keys spare everyone a mapping
+    store: Store,
+    name: str,
+    *,
+    filters: Filters | None = None,
+    columns: Sequence[str] | None = None,
+    run_id: Names = None,
+    model: Names = None,
+    class_id: Names = None,
+) -> pd.DataFrame:
+    """Return a table, sorted by run and class; of a run that is published its published file, else its parts.
+
+    Parts of a class that is still at work are there too: ``class_runs`` says which classes have ended.
+
+    Parameters
+    ----------
+    store : the store
+    name : of the table
+    filters : a mapping from column to the value or the list of values wanted (``None``: missing), or what pandas
+        and pyarrow take: ``[("score", ">", 0.5), ("accepted", "==", True)]``, a list of such lists for "or"
+    columns : only these, in this order
+    run_id, model, class_id : a value or several; the same as in ``filters``
+
+    Returns
+    -------
+    DataFrame whose types follow from the schema, also where no row is found; see
+    :func:`xvcore.store.frame.data_frame`
+
+    Raises
+    ------
+    UnknownNameError
+        An unknown table or column.
+    ParameterError
+        A filter whose value does not fit its column.
+    StoreError
+        Nothing was ever written to the store, it cannot be reached, or a file is damaged (the message names it).
+    """
+    schema = SCHEMAS[name]
+    keys = {"run_id": run_id, "model": model, "class_id": class_id}
+    wanted = parse(schema, filters, {key: value for key, value in keys.items() if value is not None})
+    return data_frame(schema, arrow(store, schema, wanted, [column.name for column in schema.select(columns)]))
+
+
+def arrow(store: Store, schema: Table, wanted: Filter, names: list[str]) -> pa.Table:
+    """Return some columns of the wanted rows as an Arrow table; see :func:`table`."""
+    if not store.exists():
+        raise StoreError(f"nothing was ever written to {store.url}")
+    others = _runs_of_other_models(store, schema, wanted)
+    chosen = files(
+        store,
+        schema,
+        lambda owner: owner not in others and wanted.allows(schema.owner, owner),
+        lambda class_id: wanted.allows(schema.shard, class_id),
+    )
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(lambda file: _rows(store, schema, file, names, wanted), chosen))
+    none = conform(schema, schema.arrow.empty_table(), names)
+    return pa.concat_tables([none, *(rows for rows in found if rows is not None)])
+
+
+def _rows(store: Store, schema: Table, file: File, names: list[str], wanted: Filter) -> pa.Table | None:
+    """Return the wanted rows of a file; ``None`` where it was removed since it was listed."""
+    if file.is_published:
+        return _scanned(store, schema, file, names, wanted)
+    rows = read_file(store.place, schema, file.path, [*names, *sorted(wanted.columns - set(names))])
+    if rows is not None and wanted.condition is not None:
+        rows = rows.filter(wanted.condition)
+    return None if rows is None else rows.select(names)
+
+
+def _scanned(store: Store, schema: Table, file: File, names: list[str], wanted: Filter) -> pa.Table:
+    """Return the wanted rows of a published file; row groups without any are not read."""
+    place = store.place
+    system = pafs.LocalFileSystem() if place.is_local else pafs.PyFileSystem(pafs.FSSpecHandler(place.filesystem))
+    try:
+        source = ds.dataset([place.path(file.path)], schema=schema.arrow, format="parquet", filesystem=system)
+        return conform(schema, source.to_table(columns=names, filter=wanted.condition), names)
+    except (pa.ArrowException, *foreign_errors()) as error:
+        raise StoreError(f"damaged: {store.url}/{file.path}: {error}; publish the run again") from error
+
+
+def _runs_of_other_models(store: Store, schema: Table, wanted: Filter) -> set[str]:
+    if "model" not in wanted.values or schema.owner != "run_id" or schema.name == "runs":
+        return set()
+    runs = store.runs()
+    return {
+        run_id for run_id, model in zip(runs["run_id"], runs["model"], strict=True) if not wanted.allows("model", model)
+    }
