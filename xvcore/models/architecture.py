@@ -53,7 +53,7 @@ class PublishedWeights:
     url: str
     preprocessing: Preprocessing
     n_classes: int = 1000
-    outputs: tuple[Output, ...] = ()
+    outputs: tuple[Output, ...] = field(default=(), repr=False)
     build: Callable[[int], nn.Module] | None = None
     read: Callable[[Path], StateDict] | None = None
 
@@ -79,8 +79,8 @@ class Architecture:
     preprocessing: Preprocessing
     n_classes: int
     layers: tuple[str, ...] = ()
-    outputs: tuple[Output, ...] = ()
-    published: Mapping[str, PublishedWeights] = field(default_factory=dict)
+    outputs: tuple[Output, ...] = field(default=(), repr=False)
+    published: Mapping[str, PublishedWeights] = field(default_factory=dict, repr=False)
     adapt: Callable[[StateDict], StateDict] = unchanged
 
 

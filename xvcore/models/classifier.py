@@ -34,11 +34,11 @@ class Classifier:
     name: str
     architecture: Architecture
     preprocessing: Preprocessing
-    network: nn.Module
+    network: nn.Module = dataclasses.field(repr=False)
     weights: str
     weights_sha256: str
     n_classes: int
-    outputs: tuple[Output, ...] | None = None
+    outputs: tuple[Output, ...] | None = dataclasses.field(default=None, repr=False)
     _mean: Tensor = dataclasses.field(init=False, repr=False)
     _std: Tensor = dataclasses.field(init=False, repr=False)
 
@@ -104,6 +104,7 @@ class Classifier:
 
     def to(self, device: torch.device | str) -> "Classifier":
         """Return this classifier on another device; this one stays where it is."""
-        if torch.device(device) == self.device:
+        same = (str(self.device), self.device.type)  # "cuda" is whatever GPU it is on
+        if str(device) in same:
             return self
         return dataclasses.replace(self, network=copy.deepcopy(self.network).to(device))

@@ -13,11 +13,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from torchvision.models import AlexNet_Weights
 
-from xvcore.errors import LabelError, unknown_name
+from xvcore.errors import LabelError
 from xvcore.models.architecture import Output
 from xvcore.models.classifier import Classifier
 
 WNID = re.compile(r"n\d{8}")
+N_SHOWN = 5
+"""Number of classes that a message spells out."""
 
 
 @runtime_checkable
@@ -127,7 +129,8 @@ def outputs_for(
     ----------
     classifier : with its ``outputs``
     classes : of the dataset
-    class_map : class (id, or name) to output (index, WordNet id or name)
+    class_map : class (id, or name) to output (index, WordNet id or name); entries of other classes are passed over,
+        so that one map serves calls with a few classes each
 
     Raises
     ------
@@ -135,21 +138,21 @@ def outputs_for(
         Names the classes whose output cannot be told, and the outputs that come near.
     """
     explicit = _explicit(class_map, classes)
-    finder = _Finder(classifier)
     found: dict[str, int] = {}
-    problems = []
+    problems: list[str] = []
     for each in classes:
+        finder = _Finder(classifier, has_hints=len(problems) < N_SHOWN)
         try:
             wanted = explicit.get(each.class_id)
             found[each.class_id] = finder.by_class(each) if wanted is None else finder.by_text(wanted)
         except LabelError as error:
             problems.append(f"{_shown(each)}: {error}")
     if problems:
-        rest = f"; … and {len(problems) - 5} more" if len(problems) > 5 else ""
+        rest = f"; … and {len(problems) - N_SHOWN} more" if len(problems) > N_SHOWN else ""
         raise LabelError(
             f"cannot tell which output of {classifier.name} stands for {len(problems)} of {len(classes)} classes: "
-            f"{'; '.join(problems[:5])}{rest}. Map them (CLASS=OUTPUT, an index, WordNet id or name) or name the "
-            f"outputs ({classifier.name}?labels=FILE)"
+            f"{'; '.join(problems[:N_SHOWN])}{rest}. Map them (CLASS=OUTPUT, an index, WordNet id or name) or name the "
+            f"outputs ({classifier.name}?labels=FILE){_unused(class_map, classes)}"
         )
     _refuse_doubles(classifier, found, explicit)
     return found
@@ -177,9 +180,10 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Finder:
-    """Finds one output of a classifier by index, WordNet id or name."""
+    """Finds one output of a classifier by index, WordNet id or name; hints of what is near take time."""
 
     classifier: Classifier
+    has_hints: bool = True
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -219,7 +223,8 @@ class _Finder:
         exact = [output for output in found if _plain(output.name) == whole]
         if len(exact) == 1 or len(found) == 1:
             return (exact if len(exact) == 1 else found)[0].index
-        candidates = ", ".join(f"{output.index} {output.name}" for output in (found or self.near(wanted))[:6])
+        near = found or (self.near(wanted) if self.has_hints else [])
+        candidates = ", ".join(f"{output.index} {output.name}" for output in near[:6])
         many = f"{len(found)} outputs are" if found else "no output is"
         raise LabelError(f"{many} named {name!r}" + (f" (near: {candidates})" if candidates else ""))
 
@@ -244,20 +249,26 @@ def _spellings(text: str) -> frozenset[str]:
 
 def _explicit(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> dict[str, str]:
     """Return the map with class ids as keys; a class may be given by its id or by a spelling of its name."""
-    by_name: dict[str, list[str]] = {}
-    for each in classes:
-        for form in spellings(each.class_name):
-            by_name.setdefault(form, []).append(each.class_id)
-    ids = {each.class_id for each in classes}
     explicit = {}
     for key, output in class_map.items():
-        matches = [key] if key in ids else by_name.get(_plain(re.sub(r"^\d+\.(?=\D)", "", key)), [])
-        if not matches:
-            raise LabelError(str(unknown_name("class in the class map", key, ids)))
+        matches = _matches(key, classes)
         if len(matches) > 1:
             raise LabelError(f"class map: {key!r} names {len(matches)} classes ({', '.join(matches)}); give the id")
-        explicit[matches[0]] = str(output)
+        explicit.update(dict.fromkeys(matches, str(output)))
     return explicit
+
+
+def _matches(key: str, classes: Sequence[LabelledClass]) -> list[str]:
+    """Return the id of the class that a key of the class map means: that id itself, else a spelling of the name."""
+    ids = [each.class_id for each in classes]
+    if key in ids:
+        return [key]
+    return [each.class_id for each in classes if _spellings(key) & _spellings(each.class_name)]
+
+
+def _unused(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> str:
+    unused = [key for key in class_map if not _matches(key, classes)]
+    return f"; the class map speaks of other classes: {', '.join(unused[:N_SHOWN])}" if unused else ""
 
 
 def _refuse_doubles(classifier: Classifier, found: Mapping[str, int], explicit: Mapping[str, str]) -> None:

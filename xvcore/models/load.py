@@ -18,7 +18,8 @@ from xvcore.models.preprocessing import Preprocessing
 from xvcore.models.weights import draw, fit, read_checkpoint, sha256_of
 
 OPTIONS = {
-    "input": "side of the square input in pixels; the resize keeps its ratio to it",
+    "input": "side of the square input in pixels; the resize keeps its ratio to it (or is that of published weights of "
+    "this size)",
     "resize": "shorter side in pixels before the centre crop, or none: to the input size, aspect lost",
     "labels": "what the outputs stand for: a labels file, imagenet or none",
     "name": "value of the tables' key column `model`; the architecture's name unless given",
@@ -137,14 +138,23 @@ def _load(architecture: Architecture, address: Address) -> _Loaded:
     if weights is None:
         raise WeightsError(f"{architecture.name} has no published weights: give {architecture.name}@FILE")
     if weights == RANDOM:
-        return _random(architecture, address)
+        return _random(_of_size(architecture, address), address)
     if weights in architecture.published:
         return _published(architecture, architecture.published[weights])
     path = fetch(weights) if is_url(weights) else Path(weights).expanduser()
     if not path.is_file():
         known = ", ".join((*architecture.published, RANDOM))
         raise WeightsError(f"weights {weights!r} of {architecture.name}: no such file, and none of {known}")
-    return _file(architecture, path, weights)
+    return _file(_of_size(architecture, address), path, weights)
+
+
+def _of_size(architecture: Architecture, address: Address) -> Architecture:
+    """Return the architecture as published weights of the wanted input size take it: a ViT is built for one size."""
+    side = address.number("input", 1)
+    for published in architecture.published.values():
+        if published.build is not None and published.preprocessing.input_px == (side, side):
+            return replace(architecture, build=published.build, preprocessing=published.preprocessing)
+    return architecture
 
 
 def _random(architecture: Architecture, address: Address) -> _Loaded:

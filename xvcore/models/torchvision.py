@@ -32,7 +32,7 @@ def architecture(name: str) -> Architecture:
     default = published[0]
     return Architecture(
         name,
-        build,
+        default.build or build,
         default.preprocessing,
         default.n_classes,
         outputs=default.outputs,

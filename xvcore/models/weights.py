@@ -137,8 +137,11 @@ def _head(build: Callable[[int], nn.Module], n_classes: int) -> tuple[dict[str, 
     Two networks that differ in their number of outputs only are laid out without memory and compared: no name of a
     layer need be known.
     """
-    with torch.device("meta"):
-        one, other = _quietly(build, n_classes).state_dict(), _quietly(build, n_classes + 1).state_dict()
+    try:
+        with torch.device("meta"):
+            one, other = (_quietly(build, count).state_dict() for count in (n_classes, n_classes + 1))
+    except (NotImplementedError, RuntimeError):  # RegNet computes its widths with tensors
+        one, other = (_quietly(build, count).state_dict() for count in (n_classes, n_classes + 1))
     axes = {}
     for key, tensor in one.items():
         for axis, (smaller, larger) in enumerate(zip(tensor.shape, other[key].shape, strict=True)):

@@ -1,0 +1,223 @@
+"""Which output stands for a class: told, or refused; never guessed."""
+
+import json
+from dataclasses import dataclass, replace
+
+import pytest
+
+from xvcore.errors import LabelError
+from xvcore.models import Output, load, outputs_for
+from xvcore.models.labels import imagenet_outputs, labelled, read_labels, spellings
+
+
+@dataclass(frozen=True)
+class Klass:
+    class_id: str
+    class_name: str = ""
+    wnid: str | None = None
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load("squeezenet1_1@random?classes=6")
+
+
+BIRDS = labelled(
+    [
+        "Passerina cyanea (Indigo Bunting)",
+        "Euphagus cyanocephalus (Brewer's Blackbird)",
+        "Xanthocephalus xanthocephalus (Yellow-headed Blackbird)",
+        "Grus grus (Crane)",
+        "crane, construction machine",
+        "n01558993 robin, American robin, Turdus migratorius",
+    ]
+)
+
+
+@pytest.fixture
+def birds(network):
+    return replace(network, name="birds", outputs=BIRDS)
+
+
+def test_names_of_cub_find_the_outputs_of_inaturalist(birds):
+    classes = [
+        Klass("009.Brewer_Blackbird", "Brewer Blackbird"),
+        Klass("012.Yellow_headed_Blackbird", "012.Yellow_headed_Blackbird"),
+        Klass("014.Indigo_Bunting", "014.Indigo_Bunting"),
+    ]
+    found = outputs_for(birds, classes, {})
+    assert found == {"009.Brewer_Blackbird": 1, "012.Yellow_headed_Blackbird": 2, "014.Indigo_Bunting": 0}
+
+
+def test_a_wordnet_id_decides_before_a_name(birds):
+    assert outputs_for(birds, [Klass("x", "Crane", "n01558993")], {}) == {"x": 5}
+    with pytest.raises(LabelError, match="0 outputs have the WordNet id n99999999"):
+        outputs_for(birds, [Klass("x", "Indigo Bunting", "n99999999")], {})
+
+
+def test_without_wordnet_ids_a_name_decides(network):
+    named = replace(network, outputs=labelled(["robin", "jay", "a", "b", "c", "d"]))
+    assert outputs_for(named, [Klass("n01580077", "jay", "n01580077")], {}) == {"n01580077": 1}
+    with pytest.raises(LabelError, match="no output is named 'n01580077'"):
+        outputs_for(named, [Klass("n01580077", "n01580077", "n01580077")], {})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [("4", 4), ("n01558993", 5), ("american ROBIN", 5), ("brewer blackbird", 1), ("grus_grus", 3)],
+)
+def test_the_map_takes_an_index_a_wordnet_id_or_a_name(wanted, index, birds):
+    assert outputs_for(birds, [Klass("c", "whatever")], {"c": wanted}) == {"c": index}
+    assert outputs_for(birds, [Klass("c", "014.What_Ever")], {"what ever": wanted}) == {"c": index}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("6", r"output 6 does not exist: there are 6"),
+        ("n00000001", "0 outputs have the WordNet id"),
+        ("crane", r"2 outputs are named 'crane' \(near: 3 Grus grus \(Crane\), 4 crane, construction machine\)"),
+        ("Brewers Blackbrid", r"no output is named .* \(near: 1 Euphagus"),
+        ("-1", "no output is named"),
+    ],
+)
+def test_an_impossible_target_is_refused_with_what_is_near(wanted, message, birds):
+    with pytest.raises(LabelError, match=message):
+        outputs_for(birds, [Klass("c")], {"c": wanted})
+
+
+def test_a_class_that_cannot_be_told_is_refused_with_what_is_near_and_a_way_out(birds):
+    with pytest.raises(LabelError) as error:
+        outputs_for(birds, [Klass("010", "Rusty Blackbird"), Klass("014", "Indigo Bunting")], {})
+    message = str(error.value)
+    assert "which output of birds stands for 1 of 2 classes: 010 (Rusty Blackbird)" in message
+    assert "Brewer's Blackbird" in message
+    assert "CLASS=OUTPUT" in message
+    assert "birds?labels=FILE" in message
+
+
+def test_outputs_without_names_need_an_index(network):
+    unnamed = replace(network, outputs=None)
+    assert outputs_for(unnamed, [Klass("robin", "robin")], {"robin": "3"}) == {"robin": 3}
+    with pytest.raises(LabelError, match="it is not known what the outputs stand for"):
+        outputs_for(unnamed, [Klass("robin", "robin")], {})
+    with pytest.raises(LabelError, match="give an index"):
+        outputs_for(unnamed, [Klass("robin", "robin")], {"robin": "robin"})
+
+
+def test_two_classes_on_one_output_must_be_meant(birds):
+    classes = [Klass("a", "Indigo Bunting"), Klass("b", "Passerina cyanea")]
+    with pytest.raises(LabelError, match="several classes fall on one output"):
+        outputs_for(birds, classes, {})
+    assert outputs_for(birds, classes, {"a": "0", "b": "0"}) == {"a": 0, "b": 0}
+
+
+def test_a_map_of_other_classes_is_passed_over_but_named_when_a_class_is_refused(birds):
+    assert outputs_for(birds, [Klass("a", "Indigo Bunting")], {"b": "1"}) == {"a": 0}
+    with pytest.raises(LabelError, match="the class map speaks of other classes: Rusty_Blackbrid"):
+        outputs_for(birds, [Klass("010", "Rusty Blackbird")], {"Rusty_Blackbrid": "1"})
+
+
+def test_a_name_of_two_classes_cannot_be_mapped(birds):
+    with pytest.raises(LabelError, match=r"'crane' names 2 classes \(a, b\)"):
+        outputs_for(birds, [Klass("a", "Crane"), Klass("b", "001.crane")], {"crane": "3"})
+
+
+def test_a_refusal_of_many_classes_is_short_and_quick(network):
+    named = replace(network, outputs=imagenet_outputs(), n_classes=1000)
+    with pytest.raises(LabelError, match=r"for 300 of 300 classes.*… and 295 more") as error:
+        outputs_for(named, [Klass(f"c{index}", f"nonsense {index} thing") for index in range(300)], {})
+    assert len(str(error.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("014.Indigo_Bunting", {"indigo bunting"}),
+        (
+            "Passerina cyanea (Indigo Bunting)",
+            {"passerina cyanea indigo bunting", "passerina cyanea", "indigo bunting"},
+        ),
+        ("Brewer's Blackbird", {"brewer blackbird"}),
+        ("robin, American robin", {"robin american robin", "robin", "american robin"}),
+        ("Café_au-lait", {"cafe au lait"}),
+        ("2. Bundesliga", {"bundesliga"}),
+        ("  ", set()),
+    ],
+)
+def test_names_are_compared_in_their_plain_forms(text, forms):
+    assert spellings(text) == forms
+
+
+FORMS = {
+    "index wnid name": "0 n01440764 tench\n1 n01443537 gold fish\n",
+    "wnid name": "n01440764 tench\nn01443537 gold fish\n",
+    "wnid name, indexed from one": "1 n01440764 tench\n2 n01443537 gold fish",
+    "class index": json.dumps({"0": ["n01440764", "tench"], "1": ["n01443537", "gold fish"]}),
+    "out of order": "1 n01443537 gold fish\n0 n01440764 tench\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_labels_file_says_the_same(form, tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text(FORMS[form], encoding="utf-8")
+    assert read_labels(path) == (Output(0, "n01440764", "tench"), Output(1, "n01443537", "gold fish"))
+
+
+@pytest.mark.parametrize(
+    "text", ["tench\n3 Bundesliga", "0 tench\n1 3 Bundesliga", "1,tench\n2,3 Bundesliga", '["tench", "3 Bundesliga"]']
+)
+def test_names_alone_or_with_an_index(text, tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    assert read_labels(path) == (Output(0, None, "tench"), Output(1, None, "3 Bundesliga"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1 is empty"),
+        ("a\n\nb", "line 2 is empty"),
+        ("0 a\n0 b", "indices"),
+        ("0 a\n2 b", "indices"),
+        ("5 a\n6 b", "indices"),
+        ('{"a": "b"}', "index to"),
+        ("[1, 2]", "expected a list of names"),
+        ("{", "expected a list of names"),
+        ("ImageId,PredictionString\nx,y", "header"),
+    ],
+)
+def test_a_file_that_is_no_list_of_labels_is_refused(text, message, tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=message):
+        read_labels(path)
+
+
+def test_a_missing_labels_file_is_refused(tmp_path):
+    with pytest.raises(LabelError, match="cannot be read"):
+        read_labels(tmp_path / "none.txt")
+
+
+def test_imagenet_names_are_torchvisions_and_its_ids_timms():
+    outputs = imagenet_outputs()
+    assert len(outputs) == 1000
+    assert outputs[15].name == "robin"
+    pytest.importorskip("timm")
+    assert outputs[15].wnid == "n01558993"
+    assert [output.wnid for output in outputs] == sorted(output.wnid for output in outputs)
+
+
+def test_imagenet_is_known_without_timm(monkeypatch):
+    imagenet_outputs.cache_clear()
+    for name in ("timm", "timm.data", "timm.data.imagenet_info"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    try:
+        outputs = imagenet_outputs()
+        assert {output.wnid for output in outputs} == {None}
+        classifier = replace(load("squeezenet1_1@random"), outputs=outputs)
+        with pytest.raises(LabelError, match="their WordNet ids are not known"):
+            outputs_for(classifier, [Klass("c")], {"c": "n01558993"})
+    finally:
+        imagenet_outputs.cache_clear()
