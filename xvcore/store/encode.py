@@ -11,8 +11,6 @@ from pycocotools import mask as coco
 from xvcore.errors import StoreError
 from xvcore.store.rows import half
 
-_AT_ONCE = 255  # pycocotools 2.0.11 with numpy 2 overflows an 8-bit number beyond
-
 
 def rle_encode(mask: np.ndarray) -> dict[str, Any]:
     """Return a binary mask (h, w) as COCO run lengths: ``size`` [h, w] and ``counts`` (bytes)."""
@@ -25,21 +23,45 @@ def rle_encode(mask: np.ndarray) -> dict[str, Any]:
 
 def rle_decode(cell: Mapping[str, Any]) -> np.ndarray:
     """Return the mask (h, w), boolean, of a cell as written or as read from a table."""
-    return np.ascontiguousarray(coco.decode(_plain(cell))).astype(bool)
+    height, width = (int(side) for side in cell["size"])
+    runs = run_lengths(cell["counts"])
+    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    if columns.size != height * width:
+        raise StoreError(f"run lengths of {columns.size} pixels do not fill a mask of {height} x {width}")
+    return np.ascontiguousarray(columns.reshape(width, height).T)
+
+
+def run_lengths(counts: bytes) -> np.ndarray:
+    """Return the lengths of runs, down the columns, of zeros and ones in turn (zeros first).
+
+    In COCO's bytes a number is little-endian in groups of five bits plus 48, bit 5 says that more follow, bit 4 of the
+    last group is the sign; from the fourth on, numbers are differences to the last but one. (pycocotools decodes too,
+    but numpy 2 warns of it, and its ``area`` overflows beyond 255 masks.)
+    """
+    groups = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
+    is_last = (groups & 0x20) == 0
+    first = np.flatnonzero(np.r_[True, is_last[:-1]]) if len(groups) else np.zeros(0, dtype=np.int64)
+    lengths = np.diff(np.r_[first, len(groups)])
+    shift = 5 * (np.arange(len(groups)) - np.repeat(first, lengths))
+    numbers = np.add.reduceat((groups & 0x1F) << shift, first) if len(first) else first
+    numbers = np.where(groups[is_last] & 0x10, numbers - (1 << (5 * lengths)), numbers)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
 
 
 def rle_area(cells: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Return the number of pixels of each mask (64-bit)."""
-    areas = [coco.area([_plain(cell) for cell in cells[k : k + _AT_ONCE]]) for k in range(0, len(cells), _AT_ONCE)]
-    return np.concatenate(areas).astype(np.int64) if areas else np.zeros(0, dtype=np.int64)
+    return np.array([run_lengths(cell["counts"])[1::2].sum() for cell in cells], dtype=np.int64)
 
 
 def rle_overlap(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
     """Return intersection over union of two masks of equal size, in [0, 1]; 0 if both are empty."""
     if list(first["size"]) != list(second["size"]):
         raise StoreError(f"masks of different sizes: {list(first['size'])} and {list(second['size'])}")
-    overlap = float(coco.iou([_plain(first)], [_plain(second)], [0])[0, 0])
-    return overlap if np.isfinite(overlap) else 0.0
+    one, other = rle_decode(first), rle_decode(second)
+    union = np.count_nonzero(one | other)
+    return float(np.count_nonzero(one & other) / union) if union else 0.0
 
 
 def picture(array: np.ndarray, kind: Literal["jpeg", "png"] = "jpeg", *, path: str | None = None) -> dict[str, Any]:
@@ -89,7 +111,3 @@ def map_cell(array: Any) -> np.ndarray:
 def map_array(cell: Any, height: int, width: int) -> np.ndarray:
     """Return the map (height, width), 32-bit floats, of a cell."""
     return np.asarray(cell, dtype=np.float32).reshape(height, width)
-
-
-def _plain(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {"size": [int(side) for side in cell["size"]], "counts": cell["counts"]}
