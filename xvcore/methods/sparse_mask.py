@@ -36,7 +36,7 @@ from xvcore.errors import XvError
 from xvcore.methods import methods
 from xvcore.models.classifier import Classifier
 from xvcore.ops.adam import Adam
-from xvcore.ops.coarse_grid import CoarseGrid, Upsampling
+from xvcore.ops.coarse_grid import CoarseGrid, CoarseMaps, Upsampling
 from xvcore.ops.descent import Descent
 from xvcore.ops.disc import smallest_disc, without_disc
 from xvcore.ops.jitter import Jitter
@@ -67,9 +67,9 @@ class SparseMasks:
     smooth_iterations, crisp_iterations : steps taken in each stage
     """
 
-    low: Maps
+    low: CoarseMaps
     smooth: Maps
-    crisp: Float[Tensor, "batch 1 height width"]
+    crisp: Maps
     prob_full: Probabilities
     prob_smooth: Probabilities
     prob_crisp: Probabilities
@@ -254,7 +254,7 @@ class SparseMask:
             is_straight_through=self.blur_gradient == "straight_through",
         )
 
-    def _start(self, grid: CoarseGrid, probability: Callable[[Maps], Probabilities], images: Images) -> Maps:
+    def _start(self, grid: CoarseGrid, probability: Callable[[Maps], Probabilities], images: Images) -> CoarseMaps:
         """Return the coarse masks that the smooth stage starts from."""
         height, width = grid.size
         if self.start == "smallest_disc":

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxtyping import Float
+from torch import Tensor
+
 from xvcore.ops.separable import Separable, bilinear, full_radius, gaussian, nearest
 from xvcore.types import Images, Maps
 
+CoarseMaps = Float[Tensor, "batch 1 rows columns"]
+"""One number per cell of a coarse grid over the picture."""
 Upsampling = Literal["bilinear", "nearest"]
 
 
@@ -51,10 +56,10 @@ class CoarseGrid:
         """Rows and columns of the grid."""
         return self.shown.rows.shape[1], self.shown.columns.shape[1]
 
-    def __call__(self, elements: Maps) -> Maps:
+    def __call__(self, elements: CoarseMaps) -> Maps:
         """Return the masks of pixels; between 0 and 1 (but for rounding) if the elements are."""
         return self.shown(elements)
 
-    def pulled_back(self, gradient: Maps) -> Maps:
+    def pulled_back(self, gradient: Maps) -> CoarseMaps:
         """Return the derivative by the elements of what has this derivative by the pixels."""
         return self.felt.transposed(gradient)

@@ -1,7 +1,7 @@
 """Gradient descent on a batch of independent problems, from which each may leave when it stops improving."""
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -12,6 +12,7 @@ from xvcore.ops.adam import Adam
 Values = Float[Tensor, "batch ..."]
 
 
+@runtime_checkable
 class Problem(Protocol):
     """One loss per element of the batch, of values in [0, 1]; no element's loss depends on another's values."""
 
@@ -21,7 +22,7 @@ class Problem(Protocol):
     def gradient(self, values: Values, step: int) -> Values:
         """Return the derivative of the sum of the losses; a new tensor, which the caller may overwrite."""
 
-    def of_images(self, chosen: Shaped[Tensor, " batch"]) -> Self:
+    def of_images(self, chosen: Shaped[Tensor, " batch"]) -> "Problem":
         """Return the problem of some elements only."""
 
 

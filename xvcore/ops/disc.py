@@ -9,7 +9,7 @@ from torch import Tensor
 from xvcore.types import Maps, Probabilities
 
 
-def without_disc(height: int, width: int, radius: float) -> Float[Tensor, "1 1 height width"]:
+def without_disc(height: int, width: int, radius: int | float) -> Float[Tensor, "1 1 height width"]:
     """Return the mask that is 0 where a pixel's centre lies nearer than ``radius`` (pixels) to the middle, else 1."""
     rows = torch.arange(height, dtype=torch.float64)[:, None] - (height - 1) / 2
     columns = torch.arange(width, dtype=torch.float64) - (width - 1) / 2

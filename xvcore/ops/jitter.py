@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from xvcore.types import Images
 
@@ -18,7 +20,7 @@ class Jitter:
     px: int
     seed: int = 0
 
-    def enlarged(self, images: Images) -> Images:
+    def enlarged(self, images: Images) -> Float[Tensor, "batch 3 height_enlarged width_enlarged"]:
         """Return the pictures resized to what the windows move in."""
         size = [length + self.px for length in images.shape[2:]]
         return F.interpolate(images, size, mode="bilinear", align_corners=False) if self.px else images

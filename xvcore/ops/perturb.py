@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from xvcore.ops.separable import Separable, full_radius, gaussian
 from xvcore.types import Images, Maps
 
 Baseline = Literal["blur_weak", "blur_strong", "mean", "noise"]
+Pictures = Float[Tensor, "batch channels height width"]
 BLUR_SIGMA = 10.0
 """Standard deviation of the blurs in pixels [1]_ [2]_."""
 NOISE_SIGMA = 0.2
@@ -52,18 +54,18 @@ def blend(images: Images, baseline: Images, masks: Maps) -> Images:
     return Perturbation.of(images, baseline)(masks)
 
 
-def gaussian_blur(images: Images, sigma: float, radius: int | None = None) -> Images:
-    """Return the pictures blurred.
+def gaussian_blur(pictures: Pictures, sigma: float, radius: int | None = None) -> Pictures:
+    """Return the pictures, or maps, blurred channel by channel.
 
     Parameters
     ----------
-    images : RGB in [0, 1]
+    pictures : of any number of channels
     sigma : standard deviation in pixels
     radius : where the kernel is cut, in pixels; None is 4 sigma, beyond which nothing counts
     """
-    height, width = images.shape[2:]
+    height, width = pictures.shape[2:]
     radius = full_radius(sigma) if radius is None else radius
-    return Separable(gaussian(height, sigma, radius), gaussian(width, sigma, radius)).like(images)(images)
+    return Separable(gaussian(height, sigma, radius), gaussian(width, sigma, radius)).like(pictures)(pictures)
 
 
 @dataclass(frozen=True, slots=True)

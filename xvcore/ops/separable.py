@@ -1,7 +1,6 @@
 """Linear maps of pictures that treat rows and columns apart: Gaussian blur, upsampling, and their transposes."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,15 +20,8 @@ class Separable:
     the transpose, which carries gradients back, is as cheap.
     """
 
-    rows: Matrix
-    columns: Matrix
-
-    @classmethod
-    def of_size(
-        cls, matrix: Callable[[int, int], Matrix], size_out: tuple[int, int], size_in: tuple[int, int]
-    ) -> "Separable":
-        """Return the map of pictures of ``size_in`` (height, width) to ``size_out`` that ``matrix`` gives per axis."""
-        return cls(matrix(size_out[0], size_in[0]), matrix(size_out[1], size_in[1]))
+    rows: Float[Tensor, "height_out height_in"]
+    columns: Float[Tensor, "width_out width_in"]
 
     def __call__(self, maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h_out w_out"]:
         """Return the mapped pictures."""
