@@ -35,15 +35,14 @@ def files(
     A run's published file counts once its row says so (and where its parts are not there at all: a copy of
     ``tables/`` alone is a store). What belongs to no run is read from its parts as long as there are any.
     """
-    parts = set(map(_key, store.place.names(f"parts/{table.name}")))
-    joined = {_key(name) for name in store.place.names(f"tables/{table.name}") if name.endswith(_SUFFIX)}
+    if table.name == "runs":
+        return _run_files(store, is_owner_wanted)
+    parts = {unquote(name) for name in store.place.names(f"parts/{table.name}")}
+    joined = _keys(store, f"tables/{table.name}")
     published = _published(store) if table.owner == "run_id" and table.is_published else set()
     found: list[File] = []
     for owner in sorted(filter(is_owner_wanted, parts | joined)):
-        if table.name == "runs":
-            where = "parts" if owner in parts else "tables"
-            found.append(File(f"{where}/runs/{file_name(owner)}{_SUFFIX}", is_published=False))
-        elif owner in published or owner not in parts:
+        if owner in published or owner not in parts:
             path = f"tables/{table.name}/{file_name(owner)}{_SUFFIX}"
             found.extend([File(path, is_published=True)] if owner in joined else [])
         else:
@@ -58,5 +57,14 @@ def _published(store: Store) -> set[str]:
     return set(runs["run_id"][runs["published"]])
 
 
-def _key(name: str) -> str:
-    return unquote(name.removesuffix(_SUFFIX))
+def _run_files(store: Store, is_wanted: Callable[[str], bool]) -> list[File]:
+    where = {
+        **dict.fromkeys(_keys(store, "tables/runs"), "tables"),
+        **dict.fromkeys(_keys(store, "parts/runs"), "parts"),
+    }
+    names = sorted(filter(is_wanted, where))
+    return [File(f"{where[name]}/runs/{file_name(name)}{_SUFFIX}", is_published=False) for name in names]
+
+
+def _keys(store: Store, folder: str) -> set[str]:
+    return {unquote(name.removesuffix(_SUFFIX)) for name in store.place.names(folder) if name.endswith(_SUFFIX)}
