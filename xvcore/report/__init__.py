@@ -1,0 +1,5 @@
+"""The report: static pages of what a store holds, to be opened without a server."""
+
+from xvcore.report.build import build
+
+__all__ = ["build"]

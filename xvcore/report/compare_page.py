@@ -1,0 +1,109 @@
+"""One class in the eyes of all its networks: summaries side by side, and whether the masks meet."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from xvcore.errors import StoreError
+from xvcore.query import table
+from xvcore.query.compare import overlap
+from xvcore.report.class_pages import Neighbour
+from xvcore.report.pages import Pages
+from xvcore.report.plan import Entry, Network, Topic
+from xvcore.store import Store
+
+logger = logging.getLogger(__name__)
+
+MOST_IMAGES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A column: the entry, its card, and its images by id."""
+
+    entry: Entry
+    card: Mapping[str, Any]
+    images: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two networks: mean overlap of their masks, and what chance would give for masks of these areas."""
+
+    first: Network
+    second: Network
+    overlap: float
+    chance: float
+    n_shared: int
+
+
+def compare_page(
+    store: Store, pages: Pages, topic: Topic, sides: Sequence[Side], neighbours: tuple[Neighbour | None, Neighbour | None], inputs: str
+) -> str:
+    """Return the page of a class.
+
+    Parameters
+    ----------
+    store : for the masks
+    pages : the templates
+    topic : the class
+    sides : its networks
+    neighbours : the classes before and after
+    inputs : digest of what decides the page, to be found in its head
+    """
+    masks = [_masks(store, side.entry) for side in sides]
+    pairs: list[Pair] = []
+    by_image: dict[str, list[float]] = {}
+    for i, j in combinations(range(len(sides)), 2):
+        shared = sorted(masks[i].keys() & masks[j].keys())
+        found = [overlap(masks[i][image_id], masks[j][image_id]) for image_id in shared]
+        for image_id, value in zip(shared, found, strict=True):
+            by_image.setdefault(image_id, []).append(value)
+        if shared:
+            areas = [[sides[k].images[image_id]["area"] or 0.0 for image_id in shared] for k in (i, j)]
+            chance = [_chance(a, b) for a, b in zip(*areas, strict=True)]
+            n = len(shared)
+            pairs.append(Pair(sides[i].entry.network, sides[j].entry.network, sum(found) / n, sum(chance) / n, n))
+    rows = [
+        {"image_id": image_id, "overlap": sum(values) / len(values), "faces": _faces(sides, image_id)}
+        for image_id, values in by_image.items()
+    ]
+    rows.sort(key=lambda row: (row["overlap"], row["image_id"]))
+    return pages.render(
+        "compare.html",
+        topic.page,
+        topic=topic,
+        sides=sides,
+        pairs=pairs,
+        rows=rows[:MOST_IMAGES],
+        before=neighbours[0],
+        after=neighbours[1],
+        inputs=inputs,
+    )
+
+
+def _masks(store: Store, entry: Entry) -> dict[str, Any]:
+    """Return the crisp mask of each image as run lengths; none where the table is damaged, as the class's page says."""
+    key = {"run_id": entry.network.run_id, "class_id": entry.class_id, "kind": "sharp"}
+    try:
+        frame = table(store, "masks", filters=key, columns=["image_id", "rle"])
+    except StoreError as error:
+        logger.warning("%s %s: %s", entry.network.title, entry.class_id, error)
+        return {}
+    return {str(row.image_id): row.rle for row in frame.itertuples() if row.rle is not None}
+
+
+def _faces(sides: Sequence[Side], image_id: str) -> list[tuple[Side, Any]]:
+    found = []
+    for side in sides:
+        face = side.images.get(image_id)
+        found.append((side, face if face and face["veil"] else None))
+    return found
+
+
+def _chance(first: float, second: float) -> float:
+    """Return the expected overlap of two independent masks of these areas, a b / (a + b - a b)."""
+    union = first + second - first * second
+    return first * second / union if union else 0.0

@@ -1,0 +1,42 @@
+"""Names of pages: readable, safe on any file system and in any URL, different for different keys."""
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from xvcore.keys import digest, slug
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,@=+()-]{0,99}")
+_OURS = {"index", "about", "compare", "static", "images", "pictures"}
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+
+
+def page_name(key: str) -> str:
+    """Return a name without extension for a key (network, class id, image id).
+
+    A plain key is its own name. Any other (slashes, spaces, markup, letters beyond ASCII, names a file system
+    reserves) becomes a slug, ``~`` and a digest, so that it cannot meet a plain one.
+    """
+    first = key.split(".", maxsplit=1)[0].casefold()
+    if _PLAIN.fullmatch(key) and not key.endswith(".") and first not in _OURS | _DEVICES:
+        return key
+    return f"{slug(key)[:60].strip('-._') or 'x'}~{digest(key, 8)}"
+
+
+def page_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return a name for each key of one folder, also where the file system takes ``A`` and ``a`` for the same."""
+    names = {key: page_name(key) for key in keys}
+    times = Counter(name.casefold() for name in names.values())
+    return {
+        key: name if times[name.casefold()] == 1 else f"{name.rsplit('~', 1)[0]}~{digest(key, 8)}"
+        for key, name in names.items()
+    }
+
+
+def link(page: str, target: str) -> str:
+    """Return the relative, percent-encoded address of ``target`` on ``page``; both are paths within the site."""
+    path, hash_sign, fragment = target.partition("#")
+    relative = posixpath.relpath(path, posixpath.dirname(page) or ".") if path else ""
+    return quote(relative, safe="/~") + hash_sign + quote(fragment, safe="")

@@ -1,0 +1,124 @@
+// Theme, mask or whole picture, sorting and filtering of the first page, arrow keys. All pages work without this file.
+(function () {
+  "use strict";
+
+  function remember(key, value) {
+    try { window.localStorage.setItem(key, value); } catch (error) { /* not allowed for files: lasts for this page */ }
+  }
+
+  function themes() {
+    const button = document.getElementById("theme");
+    const root = document.documentElement;
+    const system = window.matchMedia("(prefers-color-scheme: dark)");
+    const current = () => root.dataset.theme || (system.matches ? "dark" : "light");
+    const label = () => {
+      button.textContent = current() === "dark" ? "Light" : "Dark";
+      button.setAttribute("aria-label", "switch to " + button.textContent.toLowerCase() + " colours");
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      root.dataset.theme = current() === "dark" ? "light" : "dark";
+      remember("xv-theme", root.dataset.theme);
+      label();
+    });
+    system.addEventListener("change", label);
+    label();
+  }
+
+  function views() {
+    const buttons = document.querySelectorAll("button[data-view]");
+    buttons.forEach((button) => button.addEventListener("click", () => {
+      document.body.dataset.view = button.dataset.view;
+      buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+    }));
+  }
+
+  function arrows() {
+    document.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      if (event.target.closest("input, select, textarea, pre, .scroll")) return;
+      const relation = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+      const link = relation && document.querySelector("a[rel=" + relation + "]");
+      if (link) link.click();
+    });
+  }
+
+  const STEP = 100; // rows shown at once: a thousand rows of pictures would make a phone slow
+
+  function table(controls) {
+    const table = document.getElementById(controls.dataset.for);
+    const body = table.tBodies[0];
+    const rows = Array.from(body.rows);
+    const heads = Array.from(table.querySelectorAll("th[data-key]"));
+    const search = controls.querySelector("input[type=search]");
+    const select = controls.querySelector("select");
+    const order = controls.querySelector(".order");
+    const failed = controls.querySelector("input[type=checkbox]");
+    const output = controls.querySelector("output");
+    const more = table.nextElementSibling;
+    const state = { key: "name", down: false, shown: STEP };
+
+    function compare(a, b) {
+      if (state.key !== "name") {
+        const x = a.dataset[state.key], y = b.dataset[state.key];
+        if (x === undefined || y === undefined) return (x === undefined) - (y === undefined); // nothing to sort by: last
+        if (Number(x) !== Number(y)) return state.down ? Number(y) - Number(x) : Number(x) - Number(y);
+        return a.dataset.name.localeCompare(b.dataset.name);
+      }
+      const names = a.dataset.name.localeCompare(b.dataset.name, undefined, { numeric: true });
+      return state.down ? -names : names;
+    }
+
+    function show() {
+      const words = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      let found = 0;
+      rows.forEach((row) => {
+        const fits = words.every((word) => row.dataset.find.includes(word))
+          && !(failed && failed.checked && row.dataset.failed === undefined);
+        if (fits) found += 1;
+        row.hidden = !fits || found > state.shown;
+      });
+      output.textContent = found === rows.length ? "" : found + " of " + rows.length;
+      more.hidden = found <= state.shown;
+      more.firstElementChild.textContent = "Show " + Math.min(STEP, found - state.shown) + " more of " + found;
+    }
+
+    function sort() {
+      rows.sort(compare);
+      body.append(...rows);
+      heads.forEach((head) => {
+        if (head.dataset.key === state.key) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+        else head.removeAttribute("aria-sort");
+      });
+      select.value = state.key;
+      order.textContent = state.down ? "↑" : "↓";
+      show();
+    }
+
+    function by(key) {
+      state.down = key === state.key ? !state.down : key !== "name";
+      state.key = key;
+      sort();
+    }
+
+    heads.forEach((head) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      button.addEventListener("click", () => by(head.dataset.key));
+      head.append(button);
+    });
+    search.addEventListener("input", () => { state.shown = STEP; show(); });
+    if (failed) failed.addEventListener("change", () => { state.shown = STEP; show(); });
+    select.addEventListener("change", () => { state.key = ""; by(select.value); });
+    order.addEventListener("click", () => by(state.key));
+    more.firstElementChild.addEventListener("click", () => { state.shown += STEP; show(); });
+    controls.hidden = false;
+    show();
+  }
+
+  themes();
+  views();
+  arrows();
+  document.querySelectorAll(".controls").forEach(table);
+})();

@@ -1,0 +1,85 @@
+"""Numbers as a reader wants them: short, with a unit, a dash where there is none."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+NONE = "–"
+_THIN = "\u202f"  # narrow space that does not break
+_MINUTE, _HOUR = 60.0, 3600.0
+
+
+def percent(value: float | None) -> str:
+    """Return a share in per cent, whole; what is more than nothing is never shown as nothing."""
+    if value is None:
+        return NONE
+    hundredths = 100 * value
+    if 0 < hundredths < 0.5:
+        return f"<1{_THIN}%"
+    if 99.5 <= hundredths < 100:
+        return f">99{_THIN}%"
+    return f"{hundredths:.0f}{_THIN}%".replace("-", "−")
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    """Return a number with so many digits after the point."""
+    return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with its thousands set apart."""
+    return NONE if value is None else f"{int(value):,}".replace(",", _THIN)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in the two units that say most."""
+    if seconds is None:
+        return NONE
+    if seconds < _MINUTE:
+        return f"{seconds:.0f}{_THIN}s" if seconds >= 10 else f"{seconds:.1f}{_THIN}s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f}{_THIN}min {seconds % _MINUTE:.0f}{_THIN}s"
+    return f"{seconds // _HOUR:.0f}{_THIN}h {seconds % _HOUR // _MINUTE:.0f}{_THIN}min"
+
+
+def plural(number: float | None, one: str, many: str | None = None) -> str:
+    """Return the number with its noun."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def pretty(text: str | Mapping[str, Any] | None) -> str:
+    """Return JSON indented; what is no JSON as it is."""
+    try:
+        value = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return str(text)
+    return "" if value is None else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as mappings of plain Python values; a missing one is ``None``, whatever pandas calls it."""
+    return [{str(name): plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def plain(value: Any) -> Any:
+    """Return a cell as a plain Python value; NaN, NA and NaT are ``None``."""
+    if isinstance(value, np.ndarray | list | dict | str | bytes):
+        return value
+    if value is None or pd.isna(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def median(values: pd.Series) -> float | None:
+    """Return the median of those that are there; ``None`` where none is."""
+    present = values.dropna()
+    return float(present.median()) if len(present) else None
+
+
+def mean(values: pd.Series) -> float | None:
+    """Return the mean of those that are there; ``None`` where none is."""
+    present = values.dropna()
+    return float(present.mean()) if len(present) else None
