@@ -158,3 +158,11 @@ def test_the_warp_shows_the_second_image_where_the_flow_points():
     picture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     flow = np.broadcast_to([3.0, -2.0], (4, 5, 2))
     assert np.array_equal(warp(picture, np.array([6.0, 8.0, 5.0, 4.0]), flow), picture[6:10, 9:14])
+
+
+@pytest.mark.parametrize("size", [(1, 7), (7, 1), (1, 1), (2, 2)])
+def test_boxes_as_thin_as_a_pixel_have_a_flow(size):
+    match = RegionMatch(np.array([[0.0, 0.0, *size[::-1]]]), np.array([[3.0, 4.0, *size[::-1]]]), np.ones(1))
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for dense in (DenseFlow(), DenseFlow(sd_filter=False)):
+        assert np.allclose(dense(match, image, whole(size), (20, 20)), [3, 4])

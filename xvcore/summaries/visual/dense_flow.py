@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
-from scipy.linalg import solveh_banded
 from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_array, diags_array
+from scipy.sparse.csgraph import laplacian
+from scipy.sparse.linalg import splu
 
 from xvcore.parameters import check, parameter
 
@@ -60,7 +62,7 @@ class DenseFlow:
         default=True,
         description="Regularise the flow; false fills its holes from the nearest pixel and leaves the rest",
     )
-    smoothness: float = parameter(20.0, "Weight of the Laplacian", ge=0)
+    smoothness: float = parameter(20.0, "Weight of the Laplacian", ge=1e-3)
     guide_scale: float = parameter(30.0, "How fast smoothing ends at an edge of the image", ge=0)
     flow_scale: float = parameter(15.0, "How fast smoothing ends at an edge of the flow", ge=0)
     steps: int = parameter(2, "Solutions in sequence", ge=1)
@@ -246,22 +248,19 @@ def _edge_weights(values: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndar
 
 
 def _solve(data: np.ndarray, smoothness: float, weights: tuple[np.ndarray, ...], flow: np.ndarray) -> np.ndarray:
-    """Solve (C + smoothness L) u = C f by a banded Cholesky factorisation, the shorter side running fastest."""
-    if data.shape[1] > data.shape[0]:
-        transposed = _solve(data.T, smoothness, (weights[1].T, weights[0].T), flow.swapaxes(0, 1))
-        return transposed.swapaxes(0, 1)
-    height, width = data.shape
-    right, down = (smoothness * each.copy() for each in weights)
-    # A window may have cut an edge.
-    right[:, -1] = 0
-    down[-1] = 0
-    diagonal = data + right + down
-    diagonal[:, 1:] += right[:, :-1]
-    diagonal[1:] += down[:-1]
-    bands = np.zeros((width + 1, height * width))
-    bands[0] = diagonal.ravel()
-    bands[1] -= right.ravel()
-    bands[width] -= down.ravel()
-    wanted = (data[..., None] * flow).reshape(height * width, -1)
-    solution = solveh_banded(bands, wanted, overwrite_ab=True, lower=True, check_finite=False)
-    return np.asarray(solution).reshape(flow.shape)
+    """Solve (C + smoothness L) u = C f; one factorisation serves all components of f.
+
+    SuperLU works in one thread: the small blocks of a banded Cholesky factorisation wait for each other's threads, and
+    take a hundred times as long when the machine is busy.
+    """
+    number = np.arange(data.size).reshape(data.shape)
+    right, down = weights[0][:, :-1], weights[1][:-1]
+    pairs = (
+        np.concatenate([number[:, :-1].ravel(), number[:-1].ravel()]),
+        np.concatenate([number[:, 1:].ravel(), number[1:].ravel()]),
+    )
+    neighbours = coo_array((np.concatenate([right.ravel(), down.ravel()]), pairs), shape=(data.size, data.size))
+    system = diags_array(data.ravel()) + smoothness * laplacian((neighbours + neighbours.T).tocsc())
+    factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    wanted = (data[..., None] * flow).reshape(data.size, -1)
+    return np.asarray(factors.solve(wanted)).reshape(flow.shape)
