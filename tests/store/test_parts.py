@@ -109,7 +109,7 @@ def encodings(path):
 def test_columns_are_encoded_as_measured(store, mask_rows):
     store.write("masks", "net-vs-1", "a", mask_rows(5))
     found = encodings(part(store, "masks"))
-    assert "BYTE_STREAM_SPLIT" in found["soft_map.list.element"]
+    assert set(found["soft_map.list.element"]) == {"RLE", "PLAIN"}  # DuckDB reads no other of 16-bit floats
     assert "BYTE_STREAM_SPLIT" in found["area_frac"]
     for key in ("run_id", "model", "class_id", "image_id", "kind"):
         assert "RLE_DICTIONARY" in found[key]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xvcore.errors import ParameterError, unknown_name
-from xvcore.store import Table
+from xvcore.store import Column, Table
 
 Filters = Mapping[str, Any] | Sequence[Any]
 Condition = tuple[str, str, Any]
@@ -83,24 +83,32 @@ def _equal(name: str, value: Any) -> Condition:
     return (name, "in", [value] if is_one else list(value))
 
 
-def _expression(table: Table, condition: Condition) -> pc.Expression:
+def _expression(table: Table, condition: Any) -> pc.Expression:
     if not isinstance(condition, tuple) or len(condition) != 3:
         raise ParameterError(f"a filter is (column, operator, value), not {condition!r}")
     name, sign, value = condition
     column = table[name]
     if sign not in _OPERATORS:
         raise ParameterError(str(unknown_name("operator of a filter:", str(sign), _OPERATORS)))
-    field = pc.field(name)
+    if pa.types.is_nested(column.type) and value not in (None, [], [None]):
+        raise ParameterError(f"filter on {table.name}.{name}: it can only be asked whether there is one (None)")
     try:
         if sign in ("in", "not in"):
-            found = pa.array([each for each in value if each is not None], column.type)
-            among = field.isin(found) | field.is_null() if None in value else field.isin(found)
+            among = _is_among(column, list(value))
             return among if sign == "in" else ~among
         if value is None and sign in ("==", "=", "!="):
-            return field.is_valid() if sign == "!=" else field.is_null()
-        return _COMPARISONS[sign](field, pa.scalar(value, column.type))
+            return pc.field(name).is_valid() if sign == "!=" else pc.field(name).is_null()
+        return _COMPARISONS[sign](pc.field(name), pa.scalar(value, column.type))
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ParameterError(f"filter {condition!r} on {table.name} ({name} is {column.type}): {error}") from error
+
+
+def _is_among(column: Column, values: list[Any]) -> pc.Expression:
+    field, present = pc.field(column.name), [each for each in values if each is not None]
+    if not present:
+        return field.is_null() if values else pc.scalar(value=False)
+    among = field.isin(pa.array(present, column.type))
+    return among | field.is_null() if len(present) < len(values) else among
 
 
 def _values(conditions: Sequence[Condition]) -> dict[str, frozenset[Any]]:

@@ -55,7 +55,11 @@ def connect(store: Store) -> "duckdb.DuckDBPyConnection":
 def _create_view(connection: Any, store: Store, table: Table) -> None:
     typed = ", ".join(f'null::{_sql_type(column.type)} as "{column.name}"' for column in table.columns)
     paths = [_quoted(_address(store, file.path)) for file in files(store, table)]
-    rows = f" union all by name from read_parquet([{', '.join(paths)}], union_by_name = true)" if paths else ""
+    rows = (
+        f" union all by name from read_parquet([{', '.join(paths)}], union_by_name = true, hive_partitioning = false)"
+        if paths
+        else ""
+    )
     connection.execute(f'create view "{table.name}" as select {typed} where false{rows}')
 
 

@@ -14,7 +14,7 @@ from xvcore.query.filters import Filter, Filters, parse
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.frame import data_frame
 from xvcore.store.parquet import conform
-from xvcore.store.place import foreign_errors
+from xvcore.store.place import foreign_errors, in_one_line
 from xvcore.store.read import read_file
 
 Names = str | Sequence[str] | None
@@ -99,7 +99,7 @@ def _scanned(store: Store, schema: Table, file: File, names: list[str], wanted: 
         source = ds.dataset([place.path(file.path)], schema=schema.arrow, format="parquet", filesystem=system)
         return conform(schema, source.to_table(columns=names, filter=wanted.condition), names)
     except (pa.ArrowException, *foreign_errors()) as error:
-        raise StoreError(f"damaged: {store.url}/{file.path}: {error}; publish the run again") from error
+        raise StoreError(f"damaged: {store.url}/{file.path}: {in_one_line(error)}; publish the run again") from error
 
 
 def _runs_of_other_models(store: Store, schema: Table, wanted: Filter) -> set[str]:

@@ -63,7 +63,7 @@ class Place:
             raise
         except foreign_errors() as error:
             what = f"{self.url}/{relative}" if relative else self.url
-            raise StoreError(f"cannot {doing} {what}: {type(error).__name__}: {error}") from error
+            raise StoreError(f"cannot {doing} {what}: {type(error).__name__}: {in_one_line(error)}") from error
 
     def read(self, relative: str) -> bytes | None:
         """Return the bytes of a file; ``None`` where there is none.
@@ -135,6 +135,11 @@ class Place:
                         path.unlink(missing_ok=True)
                         swept += 1
         return swept
+
+
+def in_one_line(error: Exception) -> str:
+    """Return the message of an error without line breaks; messages end up in tables."""
+    return " ".join(str(error).split())
 
 
 def foreign_errors() -> tuple[type[Exception], ...]:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from xvcore.errors import StoreError
 from xvcore.store.parquet import conform
-from xvcore.store.place import Place
+from xvcore.store.place import Place, in_one_line
 from xvcore.store.schema import Table
 
 
@@ -30,4 +30,5 @@ def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] 
         wanted = None if names is None else [name for name in names if name in file.schema_arrow.names]
         return conform(table, file.read(wanted), names)
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"damaged: {place.url}/{relative}: {error}; remove it and run the class again") from error
+        cause = f"{in_one_line(error)}; remove it and run the class again"
+        raise StoreError(f"damaged: {place.url}/{relative}: {cause}") from error

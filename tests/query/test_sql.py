@@ -1,0 +1,54 @@
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("duckdb")
+
+from pathlib import Path
+
+from xvcore.errors import StoreError
+from xvcore.query import connect, table
+from xvcore.store import SCHEMAS, Store
+
+ROBIN = "n01558993"
+ALEXNET = "alexnet-visual-summaries-1"
+
+
+@pytest.mark.parametrize("name", list(SCHEMAS))
+def test_a_view_has_the_rows_and_columns_of_its_table(store, name):
+    connection = connect(store)
+    relation = connection.sql(f'from "{name}"')
+    assert relation.columns == list(SCHEMAS[name].names)
+    assert connection.sql(f'select count(*) from "{name}"').fetchall() == [(len(table(store, name)),)]
+
+
+def test_a_question_in_sql_and_the_same_in_pandas_agree(store):
+    found = connect(store).sql("select model, count(*) as n from clusters where accepted group by all order by all")
+    frame = table(store, "clusters", filters={"accepted": True})
+    assert found.fetchall() == list(frame.groupby("model").size().items())
+
+
+# DuckDB 2.0 converts times in a way that pandas 3.1 deprecates
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.drop")
+def test_maps_masks_and_times_can_be_selected(store):
+    frame = connect(store).sql("select rle, soft_map, created_at from masks join runs using (run_id)").df()
+    assert set(frame["rle"][0]) == {"size", "counts"}
+
+
+def test_a_column_that_only_newer_files_have_is_there(own_store):
+    for path in Path(own_store.url, "parts/clusters").rglob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["score", "converged"]), path)
+    found = connect(own_store).sql("select count(*), count(score), count(converged) from clusters").fetchall()
+    assert found == [(4, 0, 0)]
+
+
+def test_names_with_any_signs_are_no_patterns(tmp_path):
+    store = Store(tmp_path / "a[1]*? 'b'")
+    for class_id in ("x*[y]?", "x'"):
+        row = {"cluster_id": 0, "position": 1, "n_regions": 1, "n_images": 1, "accepted": True, "model": "m"}
+        store.write("clusters", "r", class_id, [row])
+    assert connect(store).sql("select class_id from clusters order by all").fetchall() == [("x'",), ("x*[y]?",)]
+
+
+def test_an_empty_place_is_no_store(tmp_path):
+    with pytest.raises(StoreError, match="nothing was ever written"):
+        connect(Store(tmp_path))
