@@ -213,8 +213,9 @@ class SparseMask:
         return SparseMasks.joined(in_halves(partial(self._explain, classifier), images, targets))
 
     def _explain(self, classifier: Classifier, images: Images, targets: Targets) -> SparseMasks:
-        logits = torch.compile(classifier.logits, fullgraph=True) if self.compile else classifier.logits
-        probability = TargetProbability(logits, self.precision)
+        if self.compile:
+            classifier = replace(classifier, network=torch.compile(classifier.network, fullgraph=True))
+        probability = TargetProbability(classifier.logits, self.precision)
         perturbation = self._perturbation(images)
         jitter = Jitter(self.jitter_px, self.seed)
         movable = self._perturbation(jitter.enlarged(images)) if jitter.px else perturbation
