@@ -69,15 +69,23 @@ def _votes(pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "ba
     seen = pictures[:, :, : rows * CELL_PX, : columns * CELL_PX]
     dx = seen[:, :, 1:-1, 2:] - seen[:, :, 1:-1, :-2]
     dy = seen[:, :, 2:, 1:-1] - seen[:, :, :-2, 1:-1]
-    strongest = (dx.square() + dy.square()).argmax(dim=1, keepdim=True)
-    dx, dy = dx.gather(1, strongest)[:, 0], dy.gather(1, strongest)[:, 0]
-    angles = torch.arange(9, device=seen.device, dtype=seen.dtype) * (math.pi / 9)
-    along = dx[:, None] * angles.cos()[:, None, None] + dy[:, None] * angles.sin()[:, None, None]
-    direction = torch.cat([along, -along], dim=1).argmax(dim=1, keepdim=True)
-    magnitude = (dx.square() + dy.square()).sqrt()[:, None]
+    dx, dy, strength = _strongest(dx, dy)
+    direction = (torch.atan2(dy, dx) * (9 / math.pi)).round().long().remainder(18)
     votes = torch.zeros(len(seen), 18, *dx.shape[1:], device=seen.device, dtype=seen.dtype)
-    votes.scatter_(1, direction, magnitude)
-    return _sharing(rows, votes) @ votes @ _sharing(columns, votes).T
+    votes.scatter_(1, direction[:, None], strength.sqrt()[:, None])
+    return _sharing(rows, votes) @ (votes @ _sharing(columns, votes).T)
+
+
+def _strongest(dx: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradient of the colour channel in which it is longest, and its squared length; the first on a tie."""
+    squared = dx.square() + dy.square()
+    best_x, best_y, best = dx[:, 0], dy[:, 0], squared[:, 0]
+    for channel in (1, 2):
+        is_longer = squared[:, channel] > best
+        best_x = torch.where(is_longer, dx[:, channel], best_x)
+        best_y = torch.where(is_longer, dy[:, channel], best_y)
+        best = torch.where(is_longer, squared[:, channel], best)
+    return best_x, best_y, best
 
 
 def _sharing(cells: int, like: Tensor) -> Float[Tensor, "cells pixels"]:

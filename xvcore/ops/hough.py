@@ -16,7 +16,10 @@ _SIGMA = 5 / 2 / 2.354
 
 
 def hough_confidence(
-    appearance: Float[Tensor, "n m"], boxes_a: Boxes, boxes_b: Boxes, size: tuple[int, int]
+    appearance: Float[Tensor, "n m"],
+    boxes_a: Float[Tensor, "n 4"],
+    boxes_b: Float[Tensor, "m 4"],
+    size: tuple[int, int],
 ) -> Float[Tensor, "n m"]:
     """Return appearance times the votes for the offset of each match.
 
@@ -55,7 +58,11 @@ def hough_confidence(
 
 
 def _bins(
-    boxes_a: Boxes, boxes_b: Boxes, size: tuple[int, int], cell: float, shape: tuple[int, int, int]
+    boxes_a: Float[Tensor, "n 4"],
+    boxes_b: Float[Tensor, "m 4"],
+    size: tuple[int, int],
+    cell: float,
+    shape: tuple[int, int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     height, width = size
     xa, ya, wa, ha = _frames(boxes_a)

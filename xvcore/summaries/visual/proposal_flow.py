@@ -178,7 +178,7 @@ def _matched(
     image: Proposals,
     others: list[Proposals],
     rows: Bool[Tensor, " n"],
-    columns: list[Bool[Tensor, " m"]],
+    columns: list[Tensor],
     size: tuple[int, int],
     flow: ProposalFlow,
 ) -> list[Tensor]:
