@@ -35,10 +35,11 @@ def join_parts(
     """
     waiting: list[pa.Table] = []
     n_rows = n_waiting = 0
+    of_file = {table.owner, table.shard or table.owner}
     schema = table.arrow.with_metadata(footer(table, facts))
     with replacing(place, relative) as temporary, pq.ParquetWriter(temporary, schema, **options(table)) as writer:
         for name, part in parts:
-            check_unique(table, part, f", class {name!r}")
+            check_unique(table, part, of_file=of_file, where=f", class {name!r}")
             if waiting and n_waiting + part.num_rows > table.rows_per_group:
                 _write(writer, waiting, table)
                 waiting, n_waiting = [], 0

@@ -1,6 +1,6 @@
 """Rows to an Arrow table of the declared schema: whatever does not fit is refused, by column and value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,13 +41,20 @@ def arrow_table(table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table, keys
             array = pc.fill_null(array, keys[column.name])
         arrays.append(_checked(table, column, array, keys.get(column.name)))
     result = pa.Table.from_arrays(arrays, schema=table.arrow)
-    check_unique(table, result)
+    check_unique(table, result, of_file=keys)
     return result
 
 
-def check_unique(table: Table, rows: pa.Table, where: str = "") -> None:
-    """Refuse two rows with the same grain; the message names the first such grain."""
-    grain = list(table.grain)
+def check_unique(table: Table, rows: pa.Table, *, of_file: Collection[str] = (), where: str = "") -> None:
+    """Refuse two rows with the same grain; the message names the first such grain.
+
+    Parameters
+    ----------
+    table, rows : the rows
+    of_file : columns that are equal in all rows and need not be looked at
+    where : for the message
+    """
+    grain = [name for name in table.grain if name not in of_file] or [table.grain[-1]]
     groups = rows.select(grain).group_by(grain, use_threads=False).aggregate([([], "count_all")])
     if groups.num_rows == rows.num_rows:
         return
