@@ -68,7 +68,7 @@ class DenseFlow:
     steps: int = parameter(2, "Solutions in sequence", ge=1)
     margin_px: int | None = parameter(
         32,
-        "The filter works on the box in question and this much around it (ours); none = on the whole image (the paper), "
+        "The filter works on the box in question and this much around it (ours); none = the whole image (the paper), "
         "about four times as slow at 224 px; 95 % of the flow was within 0.8 px of that on photographs",
         ge=0,
     )
