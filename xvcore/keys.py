@@ -24,8 +24,11 @@ def slug(text: str) -> str:
 
 
 def file_name(key: str) -> str:
-    """Return a file name for any key (class id, run id): different keys give different names, none hidden or nested."""
-    quoted = quote(key, safe=" ()+,=@")
+    """Return a file name for any key (class id, run id): different keys give different names, none hidden or nested.
+
+    ``=`` is quoted too: readers take ``key=value`` in a path for a partition.
+    """
+    quoted = quote(key, safe=" ()+,@")
     return quoted if not quoted.startswith((".", "_")) else f"%{ord(quoted[0]):02X}{quoted[1:]}"
 
 

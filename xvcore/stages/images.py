@@ -57,7 +57,7 @@ def pictures(run: Run, class_id: str, image_ids: Sequence[str]) -> Tensor:
 
 def as_bytes(images: Tensor) -> np.ndarray:
     """Return pictures in [0, 1] (…, 3, height, width) as uint8 (…, height, width, 3)."""
-    return images.mul(255).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy()
+    return np.ascontiguousarray(images.mul(255).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy())
 
 
 def masked_images(run: Run, class_id: str) -> pd.DataFrame:

@@ -167,6 +167,7 @@ declare(
             key("part", "part that most of its regions contain", nullable=True),
             real("share", "share of its regions that contain the part", "0 … 1", nullable=True),
             real("random_share", "the same share for random regions of equal size", "0 … 1", nullable=True),
+            real("random_purity", "share of their own majority part in as many random regions", "0 … 1", nullable=True),
             count("n_regions", "regions on annotated images", nullable=True),
         ),
         grain=("run_id", "class_id", "cluster_id"),

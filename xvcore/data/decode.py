@@ -1,0 +1,194 @@
+"""From the bytes of an image file to RGB pixels, or to an ImageError that says what is wrong with them."""
+
+import contextlib
+import io
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from xvcore.errors import ImageError
+
+MAX_PIXELS: Final = 64_000_000
+"""Largest width × height that is decoded: 192 MB as RGB; a phone's or camera's picture of 60 megapixels passes."""
+_PLUGINS = (
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    GifImagePlugin.GifImageFile,
+    WebPImagePlugin.WebPImageFile,
+    TiffImagePlugin.TiffImageFile,
+    BmpImagePlugin.BmpImageFile,
+    PpmImagePlugin.PpmImageFile,
+)
+FORMATS: Final = tuple(plugin.format for plugin in _PLUGINS)
+"""Pillow's names of the formats that are read; no others, since some of Pillow's plugins start programs."""
+WHITE: Final = (255, 255, 255, 255)
+
+UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets a picture upright, by its orientation tag."""
+INVERSE: Final = {
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+}
+"""What undoes a turn; all others undo themselves."""
+
+# What Pillow's plugins raise on damaged files; Warning stands for warnings that the process turned into errors.
+_PILLOW_RAISES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, upright: bool = False) -> Image.Image:
+    """Return the picture in a file as RGB with 8 bits a channel.
+
+    Pixels are those that are stored: colour profiles are ignored and, unless ``upright``, so is the orientation in
+    EXIF and TIFF tags, since annotations and published accuracies refer to stored pixels. Of an animation or a file
+    with pages, the first picture. What is transparent shows white. CMYK is converted without a profile, JPEG's CMYK
+    as inverted (Adobe's convention, the only one in use). Of 16-bit samples the high byte is kept.
+
+    Parameters
+    ----------
+    data : a file in one of :data:`FORMATS`
+    max_pixels : largest width × height; a header that announces more is refused before anything is decoded. Pillow's
+        own limit, twice ``PIL.Image.MAX_IMAGE_PIXELS``, holds as well
+    upright : turn the picture as its orientation tag says
+
+    Raises
+    ------
+    ImageError
+        Empty, not an image, truncated or damaged, more than ``max_pixels``, without pixels, or with samples that have
+        no agreed range (32-bit integers, floating point). Nothing else is raised, and no warning is given.
+    """
+    if not data:
+        raise ImageError("empty file (0 bytes)")
+    with _silence():
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image.width, image.height, max_pixels)
+                return _rgb(image, _turn(image, upright=upright))
+        except Image.UnidentifiedImageError as error:
+            raise ImageError(_unidentified(data)) from error
+        except Image.DecompressionBombError as error:
+            raise ImageError(f"too many pixels: {error}") from error
+        except _PILLOW_RAISES as error:
+            raise ImageError(f"truncated or damaged: {error or type(error).__name__}") from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if min(width, height) < 1:
+        raise ImageError(f"no pixels: {width} × {height}")
+    if width * height > max_pixels:
+        raise ImageError(f"too many pixels: {width} × {height} = {width * height}, the limit is {max_pixels}")
+
+
+def _turn(image: Image.Image, *, upright: bool) -> Image.Transpose | None:
+    """Return how the loaded picture must be turned; Pillow sets TIFF upright by itself and leaves the others."""
+    is_turned = image.format == "TIFF"
+    if upright == is_turned:
+        return None
+    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return INVERSE.get(turn, turn) if turn is not None and is_turned else turn
+
+
+def _rgb(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    image.load()
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        kind = "floating point" if image.mode == "F" else "32-bit integer"
+        raise ImageError(f"{kind} samples have no agreed range (allowed: integers of up to 16 bits)")
+    if image.mode.startswith("I"):
+        rgb = Image.fromarray(_high_byte(image)).convert("RGB")
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, WHITE), rgba).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _high_byte(image: Image.Image) -> np.ndarray:
+    """Return the 8 highest bits of grey samples of more than 8 bits; Pillow's own conversion clips some of them."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]
+    high = np.asarray(image).astype(np.uint32) >> (bits - 8)
+    is_white_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    return (255 - high if is_white_zero else high).astype(np.uint8)
+
+
+def _unidentified(data: bytes) -> str:
+    names = {
+        b"\xff\xd8": "JPEG",
+        b"\x89PNG": "PNG",
+        b"GIF8": "GIF",
+        b"RIFF": "WebP",
+        b"II*\0": "TIFF",
+        b"MM\0*": "TIFF",
+    }
+    for magic, name in names.items():
+        if data.startswith(magic):
+            return f"truncated or damaged: begins like {name}, but its header cannot be read ({len(data)} bytes)"
+    return f"not an image: {len(data)} bytes that begin with {data[:8]!r} (read are {', '.join(FORMATS)})"
+
+
+class _InThread:
+    """Stands for the module's name in a warning filter; matches any, but in one thread and for a while only."""
+
+    def __init__(self) -> None:
+        self.thread: int | None = threading.get_ident()
+
+    def match(self, _module: str) -> bool:
+        return threading.get_ident() == self.thread
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Ignore warnings of this thread for a while.
+
+    ``warnings.catch_warnings`` changes what all threads see, and two threads that leave it in the wrong order change
+    it for good. This filter is blind to other threads, and a copy that another thread keeps matches nothing later.
+    """
+    here = _InThread()
+    entry = ("ignore", None, Warning, here, 0)
+    filters = cast(list[Any], warnings.filters)
+    filters.insert(0, entry)
+    try:
+        yield
+    finally:
+        here.thread = None
+        with contextlib.suppress(ValueError):
+            filters.remove(entry)
