@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.parts import part_shares
+from xvcore.analyses.parts import PartShares
 from xvcore.stages.run import Progress, Run
 
 
@@ -18,7 +18,7 @@ def locate_parts(run: Run, class_id: str, progress: Progress | None = None) -> i
     if len(annotated) and len(clusters) and clusters["accepted"].any():
         accepted = set(clusters.loc[clusters["accepted"].astype(bool), "cluster_id"])
         shown = regions[regions["cluster_id"].isin(accepted) & regions["kept"].astype(bool)]
-        found = part_shares(shown, annotated, run.size, seed=run.settings.seed)
+        found = PartShares(seed=run.settings.seed)(shown, annotated, run.size)
         rows = [{**run.keys(class_id), **_plain(row)} for row in found.to_dict("records")]
     run.store.write("summary_parts", run.run_id, class_id, rows)
     return len(rows)
