@@ -1,7 +1,7 @@
 """The report: a folder of static pages that shows what a store holds."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from xvcore.errors import StoreError
 from xvcore.keys import digest
 from xvcore.report.class_data import ClassData, digest_rows, read_class
 from xvcore.report.class_pages import ClassWriter, NameOf, Neighbour, PictureOf
-from xvcore.report.compare_page import Side, compare_page
+from xvcore.report.compare_page import Comparison, Side, compare_page
 from xvcore.report.index_page import index_page
 from xvcore.report.pages import Pages, digest_of_code, static_files
 from xvcore.report.plan import Chapter, Entry, Topic, read_plan
@@ -58,7 +58,9 @@ def build(
         report.site.write(f"static/{name}", data)
     for chapter in chapters:
         report.write_chapter(chapter)
-    report.site.write("about.html", report.pages.render("about.html", "about.html", chapters=chapters, tables=_tables()))
+    report.site.write(
+        "about.html", report.pages.render("about.html", "about.html", chapters=chapters, tables=_tables())
+    )
     report.site.write("index.html", index_page(report.pages, chapters, report.cards))
     logger.info("report in %s: %d files written, %d unchanged", out, report.site.written, report.site.unchanged)
     return report.site.folder / "index.html"
@@ -102,7 +104,7 @@ class _Report:
         has_sources = [self.picture_of is not None, self.name_of is not None]
         inputs = digest(str([self.code, facts, sorted(entry.record.items()), tabs, topic.page, has_sources]), 16)
         stamp = self.site.stamp(entry.folder)
-        if stamp.get("inputs") == inputs and not self._picture_is_back(entry, stamp["lost"]):
+        if stamp.get("inputs") == inputs and self._is_whole(entry, stamp):
             return dict(stamp)
         data = ClassData(entry)
         if problem is None:
@@ -115,27 +117,40 @@ class _Report:
         sources = (self.picture_of, self.name_of)
         return ClassWriter(self.site, self.pages, topic, data, *sources, neighbours, problem).write(inputs)
 
-    def _picture_is_back(self, entry: Entry, lost: str | None) -> bool:
-        """Say whether a picture that was lost when the pages were made can be had now."""
-        if lost is None or self.picture_of is None:
+    def _is_whole(self, entry: Entry, stamp: Mapping[str, Any]) -> bool:
+        """Say whether pages could not be better now: tables were readable, and pictures are there or still lost."""
+        pictures = [image["picture"] for image in stamp["images"].values() if image["picture"] is not None]
+        if stamp["card"]["problem"] or not all(map(self.site.has, pictures)):
             return False
-        return self.picture_of(entry.network.run, lost, entry.class_id) is not None
+        lost = stamp["lost"]
+        if lost is None or self.picture_of is None:
+            return True
+        return self.picture_of(entry.network.run, lost, entry.class_id) is None
 
-    def _write_comparison(self, topic: Topic, sides: Sequence[Side], neighbours: Neighbours, stamps: Sequence[str]) -> None:
+    def _write_comparison(
+        self, topic: Topic, sides: Sequence[Side], neighbours: Neighbours, stamps: Sequence[str]
+    ) -> None:
         inputs = digest([self.code, list(stamps), str(neighbours), [side.images for side in sides]], 16)
         if self.site.begins_with(topic.page, f'content="{inputs}"'):
             return
-        self.site.write(topic.page, compare_page(self.store, self.pages, topic, sides, neighbours, inputs))
+        self.site.write(topic.page, compare_page(self.store, self.pages, Comparison(topic, sides, neighbours), inputs))
 
 
 def _neighbours(chapter: Chapter) -> dict[str, Neighbours]:
     """Return the pages before and after each page of a class, among those of its network or the comparisons."""
     found: dict[str, Neighbours] = {}
     rows = [
-        [(entry.folder, Neighbour(entry.page, topic.class_name)) for topic in chapter.topics for entry in topic.entries if entry.network is network]
+        [
+            (entry.folder, Neighbour(entry.page, topic.class_name))
+            for topic in chapter.topics
+            for entry in topic.entries
+            if entry.network is network
+        ]
         for network in chapter.networks
     ]
-    rows.append([(topic.page, Neighbour(topic.page, topic.class_name)) for topic in chapter.topics if len(topic.entries) > 1])
+    rows.append(
+        [(topic.page, Neighbour(topic.page, topic.class_name)) for topic in chapter.topics if len(topic.entries) > 1]
+    )
     for row in rows:
         pages = [None, *(neighbour for _, neighbour in row), None]
         for index, (key, _) in enumerate(row):

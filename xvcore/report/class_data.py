@@ -51,6 +51,11 @@ class Region:
     corners: Sequence[tuple[int, int]]
 
     @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height in pixels."""
+        return box_of(self.row)
+
+    @property
     def points(self) -> str:
         """The hull as SVG writes it."""
         return " ".join(f"{x},{y}" for x, y in self.corners)
@@ -146,6 +151,11 @@ class ClassData:
         """Images that were left out, e.g. because the network does not recognise them."""
         return tuple(image for image in self.images if image.prediction["skipped"])
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether the clustering converged."""
+        return all(each.row["converged"] is not False for each in self.clusters)
+
     @cached_property
     def figures(self) -> dict[str, float | None]:
         """Numbers over the class: area and drop of the crisp masks, drop of the summaries, share recognised."""
@@ -176,7 +186,9 @@ def read_class(store: Store, entry: Entry) -> ClassData:
     by_image = {(row["image_id"], row["kind"]): row for row in records(masks)}
     names = page_names(str(row["image_id"]) for row in predictions)
     regions = records(rows("regions"))
-    of_image = {str(row["image_id"]): [each for each in regions if each["image_id"] == row["image_id"]] for row in predictions}
+    of_image = {
+        str(row["image_id"]): [each for each in regions if each["image_id"] == row["image_id"]] for row in predictions
+    }
     images = []
     found: dict[int, Region] = {}
     for row in sorted(predictions, key=lambda each: str(each["image_id"])):
@@ -208,7 +220,12 @@ def digest_rows(store: Store, entry: Entry) -> list[Any]:
 
 
 def _region(row: Row, salient: np.ndarray | None) -> Region:
-    return Region(row, outline(salient, (int(row["x"]), int(row["y"]), int(row["w"]), int(row["h"]))))
+    return Region(row, outline(salient, box_of(row)))
+
+
+def box_of(row: Row) -> tuple[int, int, int, int]:
+    """Return the box of a region's row: x, y, w, h in pixels of the network's input."""
+    return int(row["x"]), int(row["y"]), int(row["w"]), int(row["h"])
 
 
 def _clusters(rows: Sequence[Row], parts: Sequence[Row], regions: Mapping[int, Region]) -> tuple[Cluster, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from xvcore.keys import digest
 from xvcore.report.class_data import ClassData, Cluster, ImageView, Region
 from xvcore.report.pages import Pages
-from xvcore.report.pictures import encoded, extension, heat, veil
+from xvcore.report.pictures import encoded, extension, heat, thumbnail, veil
 from xvcore.report.plan import Topic, shared_folder
 from xvcore.report.site import Site
 from xvcore.store.encode import picture
@@ -90,20 +90,21 @@ class ClassWriter:
         }
         faces = {image.image_id: self._face(image, crops) for image in self.data.images}
         montages = {} if self._has_pictures(faces) else self._montages()
-        files = ["index.html", *(face.page.removeprefix(f"{self._folder}/") for face in faces.values())]
-        for path in (*crops.values(), *montages.values(), *(p for face in faces.values() for p in (face.veil, face.heat))):
-            if path is not None:
-                files.append(path.removeprefix(f"{self._folder}/"))
+        thumbnails = self._thumbnails(faces, crops)
+        layers = [path for face in faces.values() for path in (face.page, face.veil, face.heat) if path is not None]
+        files = [self.data.entry.page, *layers, *crops.values(), *montages.values(), *thumbnails.values()]
         self._write_images(faces, crops)
         self._write_index(faces, crops, montages)
         lost = [image_id for image_id, face in faces.items() if face.picture is None]
         stamp = {
             "inputs": inputs,
             "lost": lost[0] if lost else None,
-            "card": self._card(crops),
-            "images": {image.image_id: _shown(image, faces[image.image_id], self.data.size) for image in self.data.images},
+            "card": self._card(crops, thumbnails),
+            "images": {
+                image.image_id: _shown(image, faces[image.image_id], self.data.size) for image in self.data.images
+            },
         }
-        self.site.seal(self._folder, stamp, files)
+        self.site.seal(self._folder, stamp, {path.removeprefix(f"{self._folder}/") for path in files})
         return stamp
 
     @property
@@ -120,7 +121,7 @@ class ClassWriter:
             heat_path = f"{base}.heat.png"
             self.site.write(heat_path, heat(image.smooth["soft_map"], image.smooth["soft_h"], image.smooth["soft_w"]))
         pieces = tuple(
-            Piece(crops[region.row["region_id"]], *(int(region.row[side]) for side in "xywh"))
+            Piece(crops[region.row["region_id"]], *region.box)
             for region in image.regions
             if region.row["region_id"] in crops
         )
@@ -156,6 +157,21 @@ class ClassWriter:
                 path = f"{self._folder}/pictures/{cluster.anchor}.{extension(data)}"
                 self.site.write(path, data)
                 paths[int(cluster.row["cluster_id"])] = path
+        return paths
+
+    def _thumbnails(self, faces: Mapping[str, Face], crops: Mapping[int, str]) -> dict[str, str]:
+        """Return a small picture of each summary: its first region with some surroundings, else its crop."""
+        paths = {}
+        for cluster in self.data.summaries:
+            for region in cluster.shown[:1]:
+                source = faces[str(region.row["image_id"])].picture
+                if source is None:
+                    if region.row["region_id"] in crops:
+                        paths[cluster.anchor] = crops[region.row["region_id"]]
+                    continue
+                path = f"{self._folder}/pictures/{cluster.anchor}.thumb.jpg"
+                self.site.write(path, thumbnail(self.site.read(source), region.box))
+                paths[cluster.anchor] = path
         return paths
 
     def _has_pictures(self, faces: Mapping[str, Face]) -> bool:
@@ -218,11 +234,12 @@ class ClassWriter:
             return None
         return self.name_of(self.data.entry.network.run, int(index))
 
-    def _card(self, crops: Mapping[int, str]) -> dict[str, Any]:
+    def _card(self, crops: Mapping[int, str], thumbnails: Mapping[str, str]) -> dict[str, Any]:
         figures = self.data.figures
         summaries = [
             {
                 "anchor": cluster.anchor,
+                "thumbnail": thumbnails.get(cluster.anchor),
                 "colour": cluster.colour,
                 "score": cluster.row["score"],
                 "drop": cluster.row["prob_drop"],
@@ -270,12 +287,12 @@ def _funnel(record: Mapping[str, Any]) -> list[tuple[str, int | None, str]]:
     return [(name, record.get(column), hint) for name, column, hint in steps] if record else []
 
 
-def _stages(record: Mapping[str, Any]) -> list[tuple[str, float]]:
+def _stages(record: Mapping[str, Any]) -> list[tuple[str, float | int]]:
     times = json.loads(record.get("seconds_by_stage") or "{}")
     return [(str(name), float(seconds)) for name, seconds in sorted(times.items(), key=lambda item: -item[1])]
 
 
-def _bars(image: ImageView) -> list[tuple[str, float, str]]:
+def _bars(image: ImageView) -> list[tuple[str, float | int, str]]:
     """Return the probabilities of the class on the whole and the masked image."""
     mask = image.sharp or image.smooth
     full = mask["prob_full"] if mask else image.prediction["prob_target"]

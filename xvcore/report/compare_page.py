@@ -39,21 +39,43 @@ class Pair:
     n_shared: int
 
 
-def compare_page(
-    store: Store, pages: Pages, topic: Topic, sides: Sequence[Side], neighbours: tuple[Neighbour | None, Neighbour | None], inputs: str
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A class, its networks, and the classes before and after."""
+
+    topic: Topic
+    sides: Sequence[Side]
+    neighbours: tuple[Neighbour | None, Neighbour | None]
+
+
+def compare_page(store: Store, pages: Pages, comparison: Comparison, inputs: str) -> str:
     """Return the page of a class.
 
     Parameters
     ----------
     store : for the masks
     pages : the templates
-    topic : the class
-    sides : its networks
-    neighbours : the classes before and after
+    comparison : what is compared
     inputs : digest of what decides the page, to be found in its head
     """
-    masks = [_masks(store, side.entry) for side in sides]
+    topic, sides = comparison.topic, comparison.sides
+    pairs, rows = _overlaps(store, sides)
+    return pages.render(
+        "compare.html",
+        topic.page,
+        topic=topic,
+        sides=sides,
+        pairs=pairs,
+        rows=rows[:MOST_IMAGES],
+        before=comparison.neighbours[0],
+        after=comparison.neighbours[1],
+        inputs=inputs,
+    )
+
+
+def _overlaps(store: Store, sides: Sequence[Side]) -> tuple[list[Pair], list[dict[str, Any]]]:
+    """Return the overlap of each two networks, and of each image that two have a mask of, least first."""
+    masks = [_masks(store, side) for side in sides]
     pairs: list[Pair] = []
     by_image: dict[str, list[float]] = {}
     for i, j in combinations(range(len(sides)), 2):
@@ -71,28 +93,19 @@ def compare_page(
         for image_id, values in by_image.items()
     ]
     rows.sort(key=lambda row: (row["overlap"], row["image_id"]))
-    return pages.render(
-        "compare.html",
-        topic.page,
-        topic=topic,
-        sides=sides,
-        pairs=pairs,
-        rows=rows[:MOST_IMAGES],
-        before=neighbours[0],
-        after=neighbours[1],
-        inputs=inputs,
-    )
+    return pairs, rows
 
 
-def _masks(store: Store, entry: Entry) -> dict[str, Any]:
+def _masks(store: Store, side: Side) -> dict[str, Any]:
     """Return the crisp mask of each image as run lengths; none where the table is damaged, as the class's page says."""
-    key = {"run_id": entry.network.run_id, "class_id": entry.class_id, "kind": "sharp"}
+    key = {"run_id": side.entry.network.run_id, "class_id": side.entry.class_id, "kind": "sharp"}
     try:
         frame = table(store, "masks", filters=key, columns=["image_id", "rle"])
     except StoreError as error:
-        logger.warning("%s %s: %s", entry.network.title, entry.class_id, error)
+        logger.warning("%s %s: %s", side.entry.network.title, side.entry.class_id, error)
         return {}
-    return {str(row.image_id): row.rle for row in frame.itertuples() if row.rle is not None}
+    cells = dict(zip(frame["image_id"], frame["rle"], strict=True))
+    return {str(image_id): cell for image_id, cell in cells.items() if cell is not None and image_id in side.images}
 
 
 def _faces(sides: Sequence[Side], image_id: str) -> list[tuple[Side, Any]]:

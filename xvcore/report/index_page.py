@@ -33,14 +33,15 @@ def _chapter(chapter: Chapter, cards: Cards) -> dict[str, Any]:
     for topic in chapter.topics:
         by_run = {entry.network.run_id: entry for entry in topic.entries}
         cells = [
-            (network, by_run.get(network.run_id), _card(by_run.get(network.run_id), cards)) for network in chapter.networks
+            (network, by_run.get(network.run_id), _card(by_run.get(network.run_id), cards))
+            for network in chapter.networks
         ]
         rows.append({"topic": topic, "cells": cells, "order": _keys(cells), "is_failed": any(map(_failed, cells))})
     return {
         "dataset": chapter.dataset,
         "split": chapter.split,
         "networks": chapter.networks,
-        "totals": [_total(network, chapter, cards) for network in chapter.networks],
+        "totals": _with_histograms([_total(network, chapter, cards) for network in chapter.networks]),
         "rows": rows,
         "n_failed": sum(row["is_failed"] for row in rows),
         "n_thumbs": 6 if len(chapter.networks) <= 2 and len(rows) <= _MANY else 4,
@@ -60,11 +61,11 @@ def _is_done(entry: Entry | None, card: Mapping[str, Any]) -> bool:
     return entry is not None and entry.status in ("complete", "skipped") and not card["problem"]
 
 
-def _keys(cells: Sequence[tuple[Network, Entry | None, Mapping[str, Any]]]) -> list[tuple[str, float]]:
+def _keys(cells: Sequence[tuple[Network, Entry | None, Mapping[str, Any]]]) -> list[tuple[str, float | int]]:
     """Return what a row is sorted by: number of summaries a network, how much they differ, area; nothing where open."""
     numbers = {i: len(card["summaries"]) for i, (_, entry, card) in enumerate(cells) if _is_done(entry, card)}
     areas = [card["area"] for _, entry, card in cells if entry is not None and card["area"] is not None]
-    keys: list[tuple[str, float]] = [(f"n{i}", number) for i, number in numbers.items()]
+    keys: list[tuple[str, float | int]] = [(f"n{i}", number) for i, number in numbers.items()]
     if numbers:
         keys.append(("spread", max(numbers.values()) - min(numbers.values())))
     if areas:
@@ -74,19 +75,16 @@ def _keys(cells: Sequence[tuple[Network, Entry | None, Mapping[str, Any]]]) -> l
 
 def _total(network: Network, chapter: Chapter, cards: Cards) -> dict[str, Any]:
     entries = [entry for topic in chapter.topics for entry in topic.entries if entry.network is network]
-    done = [entry for entry in entries if _is_done(entry, cards[entry.folder])]
+    done = [each for each in entries if each.status == "complete" and _is_done(each, cards[each.folder])]
     numbers = [len(cards[entry.folder]["summaries"]) for entry in done]
     statuses = Counter("failed" if cards[entry.folder]["problem"] else entry.status for entry in entries)
     n_images = sum(int(entry.record.get("n_images") or 0) for entry in done)
-    histogram = np.bincount(numbers).tolist() if len(numbers) >= _ENOUGH_FOR_A_HISTOGRAM else []
     return {
         "network": network,
         "n_complete": len(done),
         "n_summaries": sum(numbers),
         "per_class": sum(numbers) / len(numbers) if numbers else None,
-        "histogram": histogram,
-        "histogram_heights": [round(24 * number / max(histogram), 1) for number in histogram],
-        "tick": 1 if len(histogram) <= 12 else 5,
+        "numbers": numbers,
         "n_images": n_images,
         "recognised": sum(int(e.record.get("n_correct") or 0) for e in done) / n_images if n_images else None,
         "area": _middle([cards[entry.folder]["area"] for entry in done], np.median),
@@ -96,6 +94,18 @@ def _total(network: Network, chapter: Chapter, cards: Cards) -> dict[str, Any]:
     }
 
 
-def _middle(values: Sequence[float | None], of: Any) -> float | None:
+def _with_histograms(totals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the totals with the number of classes that have 0, 1, 2 … summaries, on one axis for all networks."""
+    length = 1 + max((max(total["numbers"], default=0) for total in totals), default=0)
+    for total in totals:
+        histogram = np.bincount(np.array(total["numbers"], dtype=np.int64), minlength=length).tolist()
+        is_shown = len(total["numbers"]) >= _ENOUGH_FOR_A_HISTOGRAM
+        total["histogram"] = histogram if is_shown else []
+        total["histogram_heights"] = [round(24 * number / max(histogram), 1) for number in histogram if is_shown]
+        total["tick"] = 1 if length <= 12 else 5
+    return totals
+
+
+def _middle(values: Sequence[float | int | None], of: Any) -> float | None:
     present = [value for value in values if value is not None]
     return float(of(present)) if present else None

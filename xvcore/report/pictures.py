@@ -53,6 +53,27 @@ def outline(salient: np.ndarray | None, box: tuple[int, int, int, int]) -> list[
     return [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]
 
 
+def thumbnail(picture: bytes, box: tuple[int, int, int, int], *, side: int = 96, context: float = 1.6) -> bytes:
+    """Return a JPEG of ``side`` × ``side``: a square around a region, ``context`` times its longer side.
+
+    Parameters
+    ----------
+    picture : encoded
+    box : x, y, w, h in pixels
+    """
+    with Image.open(io.BytesIO(picture)) as image:
+        x, y, w, h = box
+        span = min(context * max(w, h), *image.size)
+        left = min(max(0.0, x + w / 2 - span / 2), image.width - span)
+        top = min(max(0.0, y + h / 2 - span / 2), image.height - span)
+        square = image.convert("RGB").resize(
+            (side, side), Image.Resampling.LANCZOS, (left, top, left + span, top + span)
+        )
+    buffer = io.BytesIO()
+    square.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
 def encoded(cell: Mapping[str, Any] | None) -> bytes | None:
     """Return the bytes of a table's picture; ``None`` where it was left out."""
     data = cell["bytes"] if cell is not None else None

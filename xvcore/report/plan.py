@@ -190,7 +190,9 @@ def _class_names(store: Store, dataset: str, class_runs: Iterable[Mapping[str, M
     names: dict[str, str] = {}
     for of_run in class_runs:
         for class_id, record in of_run.items():
-            names[class_id] = str(of_dataset.get(class_id) or record.get("class_name") or names.get(class_id) or class_id)
+            names[class_id] = str(
+                of_dataset.get(class_id) or record.get("class_name") or names.get(class_id) or class_id
+            )
     return names
 
 
@@ -231,4 +233,3 @@ def shared_folder(run: Mapping[str, Any], topic_name: str) -> str:
     preprocessing = {name: value for name, value in env.get("preprocessing", {}).items() if name not in ("mean", "std")}
     seen = digest([run["dataset"], run["split"], run["input_px"], preprocessing], 8)
     return f"images/{seen}/{topic_name}"
-

@@ -44,6 +44,10 @@ class Site:
         """Return whether the file is there."""
         return (self.folder / path).is_file()
 
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a file."""
+        return (self.folder / path).read_bytes()
+
     def begins_with(self, path: str, text: str) -> bool:
         """Return whether the first two thousand bytes of a file have this text among them."""
         try:

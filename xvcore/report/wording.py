@@ -12,7 +12,7 @@ _THIN = "\u202f"  # narrow space that does not break
 _MINUTE, _HOUR = 60.0, 3600.0
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | int | None) -> str:
     """Return a share in per cent, whole; what is more than nothing is never shown as nothing."""
     if value is None:
         return NONE
@@ -24,28 +24,28 @@ def percent(value: float | None) -> str:
     return f"{hundredths:.0f}{_THIN}%".replace("-", "−")
 
 
-def decimal(value: float | None, digits: int = 2) -> str:
+def decimal(value: float | int | None, digits: int = 2) -> str:
     """Return a number with so many digits after the point."""
     return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def count(value: float | None) -> str:
+def count(value: float | int | None) -> str:
     """Return a whole number with its thousands set apart."""
     return NONE if value is None else f"{int(value):,}".replace(",", _THIN)
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | int | None) -> str:
     """Return a time in the two units that say most."""
     if seconds is None:
         return NONE
-    if seconds < _MINUTE:
+    if round(seconds) < _MINUTE:
         return f"{seconds:.0f}{_THIN}s" if seconds >= 10 else f"{seconds:.1f}{_THIN}s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f}{_THIN}min {seconds % _MINUTE:.0f}{_THIN}s"
-    return f"{seconds // _HOUR:.0f}{_THIN}h {seconds % _HOUR // _MINUTE:.0f}{_THIN}min"
+    size, of, unit, small = (_MINUTE, 1.0, "min", "s") if round(seconds) < _HOUR else (_HOUR, _MINUTE, "h", "min")
+    whole, rest = divmod(round(seconds / of), round(size / of))
+    return f"{whole}{_THIN}{unit}" + (f" {rest}{_THIN}{small}" if rest else "")
 
 
-def plural(number: float | None, one: str, many: str | None = None) -> str:
+def plural(number: float | int | None, one: str, many: str | None = None) -> str:
     """Return the number with its noun."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 

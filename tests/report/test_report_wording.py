@@ -1,0 +1,65 @@
+"""Numbers as words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xvcore.report.wording import count, decimal, duration, median, percent, plain, plural, pretty
+
+THIN = "\u202f"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0 %"), (1e-9, "<1 %"), (0.094, "9 %"), (0.9999, ">99 %"), (1.0, "100 %"), (-0.031, "−3 %")],
+)
+def test_a_share_is_whole_per_cent_and_never_rounded_to_nothing_or_all(value, text):
+    assert percent(value).replace(THIN, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.5, "9.5 s"),
+        (59.7, "1 min"),
+        (60, "1 min"),
+        (312, "5 min 12 s"),
+        (3599.7, "1 h"),
+        (90_000, "25 h"),
+    ],
+)
+def test_a_time_has_at_most_two_units(seconds, text):
+    assert duration(seconds).replace(THIN, " ") == text
+
+
+def test_what_is_missing_is_a_dash():
+    assert {percent(None), decimal(None), count(None), duration(None)} == {"–"}
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT])
+def test_all_that_is_missing_is_none(value):
+    assert plain(value) is None
+
+
+def test_values_are_plain_python():
+    assert type(plain(np.int16(3))) is int
+    assert type(plain(np.bool_(True))) is bool
+    assert plain(b"x") == b"x"
+
+
+def test_thousands_are_set_apart_and_one_is_singular():
+    assert count(1_234_567).replace(THIN, " ") == "1 234 567"
+    assert plural(1, "summary", "summaries") == "1 summary"
+    assert plural(0, "class", "classes") == "0 classes"
+
+
+def test_a_median_of_nothing_is_nothing():
+    assert median(pd.Series([], dtype=float)) is None
+    assert median(pd.Series([1.0, np.nan, 3.0])) == 2.0
+
+
+def test_text_that_is_no_json_is_shown_as_it_is():
+    assert pretty("{oops") == "{oops"
+    assert pretty('{"b":1,"a":2}') == '{\n  "a": 2,\n  "b": 1\n}'
+    assert not pretty(None)
