@@ -36,6 +36,7 @@ from xvcore.errors import XvError
 from xvcore.methods import methods
 from xvcore.models.classifier import Classifier
 from xvcore.ops.adam import Adam
+from xvcore.ops.channels_last import ChannelsLast
 from xvcore.ops.coarse_grid import CoarseGrid, CoarseMaps, Upsampling
 from xvcore.ops.descent import Descent
 from xvcore.ops.disc import smallest_disc, without_disc
@@ -127,7 +128,7 @@ class SparseMask:
 
     Choices where the source leaves some: the smooth mask that is handed to the crisp stage is the blurred one, which is
     the one whose probability was optimised, in full precision; ``png_round_trip`` passes it through the original's
-    8-bit file instead. Pictures go to the network in channels-last order, which convolutions on a CPU compute faster.
+    8-bit file instead.
     """
 
     steps: int | None = parameter(
@@ -213,9 +214,7 @@ class SparseMask:
         return SparseMasks.joined(in_halves(partial(self._explain, classifier), images, targets))
 
     def _explain(self, classifier: Classifier, images: Images, targets: Targets) -> SparseMasks:
-        if self.compile:
-            classifier = replace(classifier, network=torch.compile(classifier.network, fullgraph=True))
-        probability = TargetProbability(classifier.logits, self.precision)
+        probability = TargetProbability(self._prepared(classifier).logits, self.precision)
         perturbation = self._perturbation(images)
         jitter = Jitter(self.jitter_px, self.seed)
         movable = self._perturbation(jitter.enlarged(images)) if jitter.px else perturbation
@@ -242,6 +241,12 @@ class SparseMask:
             smooth_iterations=smooth_iterations,
             crisp_iterations=crisp_iterations,
         )
+
+    def _prepared(self, classifier: Classifier) -> Classifier:
+        network = ChannelsLast(classifier.network)
+        if self.compile:
+            network.compile(fullgraph=True)
+        return replace(classifier, network=network)
 
     def _perturbation(self, images: Images) -> Perturbation:
         return Perturbation.of(images, baseline(images, self.baseline, seed=self.seed))

@@ -37,14 +37,16 @@ def total_variation_gradient(maps: Maps, power: float, *, isotropic: bool, summe
     common = _squared_steps(maps).clamp_min_(torch.finfo(maps.dtype).tiny).pow_(power / 2 - 1) if isotropic else None
     for axis in (2, 3):
         steps = maps.diff(dim=axis)
-        if common is None:
-            slopes = steps.abs().pow_(power - 1).mul_(steps.sign_())
-        else:
+        count = maps[0].numel() if isotropic else steps[0].numel()
+        scale = power if summed else power / max(count, 1)
+        if common is not None:
             slopes = steps.mul_(common.narrow(axis, 0, steps.shape[axis]))
-        count = maps[0].numel() if isotropic else slopes[0].numel()
-        slopes.mul_(power if summed else power / max(count, 1))
-        gradient.narrow(axis, 1, slopes.shape[axis]).add_(slopes)
-        gradient.narrow(axis, 0, slopes.shape[axis]).sub_(slopes)
+        elif power < 2:
+            slopes = steps.abs().pow_(power - 1).mul_(steps.sign_())  # at a step of 0, |step|^(power - 2) is infinite
+        else:
+            slopes = steps.abs().pow_(power - 2).mul_(steps)
+        gradient.narrow(axis, 1, slopes.shape[axis]).add_(slopes, alpha=scale)
+        gradient.narrow(axis, 0, slopes.shape[axis]).sub_(slopes, alpha=scale)
     return gradient
 
 
