@@ -1,105 +1,155 @@
-"""CUB-200-2011: bird species with the locations of 15 parts, or any subset of its pictures."""
+"""CUB-200-2011: 200 kinds of birds with official split, part locations and bounding boxes."""
 
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_class
-from xvcore.data.folders import chosen_split, existing_folder, read_file
-from xvcore.errors import DataError
+from xvcore.data.dataset import ClassInfo, PartBox, datasets
+from xvcore.data.imagefolder import ImageFolder, existing_folder, images_below
+from xvcore.errors import DataError, unknown_name
+
+SPLITS = ("train", "test", "all")
+Row = TypeVar("Row")
 
 
-@dataclass(frozen=True)
-class Cub:
-    """Pictures that are listed **and** on disk; classes without any are left out.
+@dataclass(frozen=True, slots=True)
+class BirdBox:
+    """The box around the bird of an image: x, y (top left corner), w, h in pixels of the original picture."""
+
+    image_id: str
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+@dataclass(frozen=True, eq=False)
+class Cub(ImageFolder):
+    """Images of birds; annotations are read when they are first asked for.
 
     Parameters
     ----------
-    root : folder ``CUB_200_2011``
-    split : ``train``, ``test`` (the official split) or ``all``
-    name : identity for run ids and tables
+    name, split, root, classes, places : see :class:`~xvcore.data.imagefolder.ImageFolder`
+    numbers : image id of each of the dataset's image numbers, which its other files refer to
     """
 
-    root: Path
-    split: str
-    name: str
-
-    @cached_property
-    def classes(self) -> tuple[ClassInfo, ...]:
-        """Species in the order of their numbers; the id is the folder's name, e.g. ``014.Indigo_Bunting``."""
-        names = _table(self.root / "classes.txt")
-        present = {class_id for _, class_id, _ in self._listed}
-        listed = [(int(number) - 1, name) for number, (name,) in names.items() if name in present]
-        return tuple(ClassInfo(name, index, name.partition(".")[2].replace("_", " ") or name) for index, name in listed)
-
-    def images(self, class_id: str) -> tuple[ImageRecord, ...]:
-        """Return the pictures of a class; their id is their path below ``images``."""
-        find_class(self.name, self.classes, class_id)
-        records = [
-            ImageRecord(path, str(self.root / "images" / path), class_id)
-            for _, each, path in self._listed
-            if each == class_id
-        ]
-        return tuple(sorted(records, key=lambda record: record.image_id))
-
-    def read(self, record: ImageRecord) -> bytes:
-        """Return the bytes of a picture's file."""
-        return read_file(record)
+    numbers: Mapping[str, str]
 
     def parts(self, class_id: str) -> tuple[PartBox, ...]:
-        """Return the part locations of the pictures of a class, as points in pixels of the original picture."""
-        path_of = {number: path for number, each, path in self._listed if each == class_id}
-        names = {number: " ".join(words) for number, words in _table(self.root / "parts" / "parts.txt").items()}
-        found = []
-        for line in (self.root / "parts" / "part_locs.txt").read_text().splitlines():
-            number, part, x, y, visible = line.split()
-            if number in path_of:
-                place = float(x), float(y), 0.0, 0.0
-                found.append(PartBox(path_of[number], names[part], *place, visible=visible == "1"))
-        return tuple(sorted(found, key=lambda each: (each.image_id, each.part)))
+        """Return the part locations of a class: points (w = h = 0), sorted by image id, parts in the file's order."""
+        return tuple(part for record in self.images(class_id) for part in self._parts.get(record.image_id, ()))
 
-    def boxes(self, class_id: str) -> dict[str, tuple[float, float, float, float]]:
-        """Return the bird's bounding box in each picture of a class: x, y, w, h in pixels of the original picture."""
-        path_of = {number: path for number, each, path in self._listed if each == class_id}
-        found = {}
-        for number, place in _table(self.root / "bounding_boxes.txt").items():
-            if number in path_of:
-                x, y, w, h = map(float, place)
-                found[path_of[number]] = (x, y, w, h)
+    def boxes(self, class_id: str) -> tuple[BirdBox, ...]:
+        """Return the bounding boxes of the birds of a class, sorted by image id."""
+        found = (self._boxes.get(record.image_id) for record in self.images(class_id))
+        return tuple(box for box in found if box is not None)
+
+    @functools.cached_property
+    def _parts(self) -> Mapping[str, list[PartBox]]:
+        folder = self.root.parent / "parts"
+        if not folder.is_dir():
+            return {}
+        names = dict(_rows(folder / "parts.txt", lambda row: (row[0], " ".join(row[1:]))))
+        found: dict[str, list[PartBox]] = {}
+        for number, part, x, y, visible in _rows(folder / "part_locs.txt", _location):
+            if image_id := self.numbers.get(number):
+                box = PartBox(image_id, names[part], x, y, w=0.0, h=0.0, visible=visible)
+                found.setdefault(image_id, []).append(box)
         return found
 
-    @cached_property
-    def _listed(self) -> list[tuple[str, str, str]]:
-        """Number, class and path of each picture of the split that is on disk."""
-        is_train = {number: flag == "1" for number, (flag,) in _table(self.root / "train_test_split.txt").items()}
-        wanted = {"train": (True,), "test": (False,), "all": (True, False)}[self.split]
-        listed = _table(self.root / "images.txt")
-        rows = [(number, path.split("/")[0], path) for number, (path,) in listed.items() if is_train[number] in wanted]
-        return [row for row in rows if (self.root / "images" / row[2]).is_file()]
+    @functools.cached_property
+    def _boxes(self) -> Mapping[str, BirdBox]:
+        file = self.root.parent / "bounding_boxes.txt"
+        rows = _rows(file, _box) if file.is_file() else []
+        boxes = ((self.numbers.get(number), place) for number, place in rows)
+        return {image_id: BirdBox(image_id, *place) for image_id, place in boxes if image_id is not None}
 
 
 @datasets.register("cub")
 def cub(path: str | None, *, split: str = "all") -> Cub:
-    """Open ``cub:PATH?split=train|test|all``; PATH is ``CUB_200_2011`` or the folder that holds it.
+    """Return the dataset ``cub:PATH[?split=train|test|all]`` (Wah et al., Caltech-UCSD Birds-200-2011, 2011).
+
+    Images that are listed but absent from the disk are left out, and classes without any image: a subset of the data
+    works as it is.
+
+    Parameters
+    ----------
+    path : the folder ``CUB_200_2011`` or the one that holds it
+    split : official split; ``all`` is both
 
     Raises
     ------
     DataError
-        A file of the dataset is missing, or none of its pictures is there.
+        No such folder or split, not laid out as CUB-200-2011, or no image on the disk.
     """
+    if split not in SPLITS:
+        raise DataError(str(unknown_name("split of cub:", split, SPLITS)))
     folder = existing_folder("cub", path)
-    root = folder / "CUB_200_2011" if (folder / "CUB_200_2011").is_dir() else folder
-    chosen_split("cub", split, ("train", "test", "all"))
-    for name in ("images.txt", "classes.txt", "train_test_split.txt", "bounding_boxes.txt", "parts/part_locs.txt"):
-        if not (root / name).is_file():
-            raise DataError(f"cub: {root} has no {name}; is it a CUB-200-2011 folder?")
-    found = Cub(root, split, f"cub:{root}")
-    if not found.classes:
-        raise DataError(f"cub: none of the pictures of split {split!r} is in {root / 'images'}")
+    folder = folder / "CUB_200_2011" if (folder / "CUB_200_2011").is_dir() else folder
+    numbers = _images(folder, split)
+    label_of = dict(_rows(folder / "image_class_labels.txt", _pair))
+    places: dict[str, list[str]] = {}
+    for number, image_id in numbers.items():
+        places.setdefault(label_of.get(number, ""), []).append(image_id)
+    names = dict(_rows(folder / "classes.txt", _pair))
+    if unknown := places.keys() - names.keys():
+        image_id = places[min(unknown)][0]
+        raise DataError(f"dataset cub: {folder} has no class for {image_id} in image_class_labels.txt and classes.txt")
+    class_ids = sorted(names[label] for label in places)
+    return Cub(
+        name=f"cub:{folder}",
+        split=split,
+        root=folder / "images",
+        classes=tuple(ClassInfo(class_id, index, _spoken(class_id)) for index, class_id in enumerate(class_ids)),
+        places={names[label]: tuple(image_ids) for label, image_ids in places.items()},
+        numbers=numbers,
+    )
+
+
+def _images(folder: Path, split: str) -> dict[str, str]:
+    """Return number and image id of every image of a split that is on the disk."""
+    numbers = dict(_rows(folder / "images.txt", _pair))
+    if split != "all":
+        is_train = dict(_rows(folder / "train_test_split.txt", _pair))
+        wanted = "1" if split == "train" else "0"
+        numbers = {number: image_id for number, image_id in numbers.items() if is_train.get(number) == wanted}
+    on_disk = set(images_below(folder, "images"))
+    found = {number: image_id for number, image_id in numbers.items() if f"images/{image_id}" in on_disk}
+    if not found:
+        raise DataError(f"dataset cub: none of the {len(numbers)} images of split {split!r} is in {folder / 'images'}")
     return found
 
 
-def _table(file: Path) -> dict[str, list[str]]:
-    """Return the words of each line after its first word, which is a number."""
-    rows = (line.split() for line in file.read_text().splitlines() if line.strip())
-    return {number: words for number, *words in rows}
+def _rows(file: Path, parse: Callable[[list[str]], Row]) -> list[Row]:
+    """Return what ``parse`` makes of each line, split at white space."""
+    if not file.is_file():
+        raise DataError(f"dataset cub: {file} does not exist; expected the folder CUB_200_2011 or its parent")
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(parse(line.split()))
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{file}, line {number}: {line!r} cannot be understood ({error})") from error
+    return rows
+
+
+def _pair(row: list[str]) -> tuple[str, str]:
+    first, second = row
+    return first, second
+
+
+def _location(row: list[str]) -> tuple[str, str, float, float, bool]:
+    number, part, x, y, visible = row
+    return number, part, float(x), float(y), visible == "1"
+
+
+def _box(row: list[str]) -> tuple[str, tuple[float, ...]]:
+    number, x, y, w, h = row
+    return number, (float(x), float(y), float(w), float(h))
+
+
+def _spoken(class_id: str) -> str:
+    """Return ``"Indigo Bunting"`` for ``"014.Indigo_Bunting"``."""
+    return class_id.partition(".")[2].replace("_", " ") or class_id

@@ -19,6 +19,7 @@ from PIL import (
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
@@ -102,7 +103,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, upright: bool = False) 
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image.width, image.height, max_pixels)
                 return _rgb(image, _turn(image, upright=upright))
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise ImageError(_unidentified(data)) from error
         except Image.DecompressionBombError as error:
             raise ImageError(f"too many pixels: {error}") from error
@@ -147,11 +148,12 @@ def _high_byte(image: Image.Image) -> np.ndarray:
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]
     high = np.asarray(image).astype(np.uint32) >> (bits - 8)
     is_white_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-    return (255 - high if is_white_zero else high).astype(np.uint8)
+    samples: np.ndarray = (255 - high if is_white_zero else high).astype(np.uint8)
+    return samples
 
 
 def _unidentified(data: bytes) -> str:
-    names = {
+    magics = {
         b"\xff\xd8": "JPEG",
         b"\x89PNG": "PNG",
         b"GIF8": "GIF",
@@ -159,7 +161,7 @@ def _unidentified(data: bytes) -> str:
         b"II*\0": "TIFF",
         b"MM\0*": "TIFF",
     }
-    for magic, name in names.items():
+    for magic, name in magics.items():
         if data.startswith(magic):
             return f"truncated or damaged: begins like {name}, but its header cannot be read ({len(data)} bytes)"
     return f"not an image: {len(data)} bytes that begin with {data[:8]!r} (read are {', '.join(FORMATS)})"

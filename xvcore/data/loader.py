@@ -100,7 +100,7 @@ def _batches(
     try:
         submit(2 * batch_size + n_threads)
         while pending:
-            results = []
+            results: list[_Decoded | _Failed] = []
             while pending and len(results) < batch_size:
                 results.append(pending.popleft().result())
                 submit(1)
