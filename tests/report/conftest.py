@@ -1,5 +1,6 @@
 """Fixtures of the report: a small store and the pages made from it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,15 +19,21 @@ def drawn_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def new_store(tmp_path: Path) -> Store:
-    """The same store, for tests that change it."""
-    return write_store(tmp_path / "store")
+def new_store(drawn_store: Store, tmp_path: Path) -> Store:
+    """A copy of the store, for tests that change it."""
+    return Store(shutil.copytree(drawn_store.url, tmp_path / "store"))
 
 
 @pytest.fixture(scope="session")
 def site(drawn_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the drawn store."""
     return build(drawn_store, tmp_path_factory.mktemp("site"), picture_of=picture_of).parent
+
+
+@pytest.fixture
+def new_site(site: Path, tmp_path: Path) -> Path:
+    """A copy of the report, for tests that build it again."""
+    return shutil.copytree(site, tmp_path / "site")
 
 
 @pytest.fixture

@@ -185,51 +185,48 @@ def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_building_again_writes_nothing_and_reads_no_picture(new_store, tmp_path, originals):
-    site = build(new_store, tmp_path / "site", picture_of=originals).parent
-    before = state(site)
+def test_building_again_writes_nothing_and_reads_no_picture(new_store, new_site, originals):
+    before = state(new_site)
 
     def refuse(*_):
         raise AssertionError("a picture was read again")
 
-    build(new_store, site, picture_of=refuse)
-    assert state(site) == before
+    build(new_store, new_site, picture_of=refuse)
+    assert state(new_site) == before
 
 
-def test_a_changed_class_is_written_anew_and_the_others_are_left(new_store, tmp_path, originals):
-    site = build(new_store, tmp_path / "site", picture_of=originals).parent
-    before = state(site)
+def test_a_changed_class_is_written_anew_and_the_others_are_left(new_store, new_site, originals):
+    before = state(new_site)
     row = record("broken", "complete", n_images=0, n_correct=0, n_masks=0, n_regions=0, n_clusters=0, n_summaries=0)
     new_store.write("class_runs", "wide-run", "broken", [row])
-    build(new_store, site, picture_of=originals)
-    changed = {path.relative_to(site).as_posix() for path, value in state(site).items() if before.get(path) != value}
+    build(new_store, new_site, picture_of=originals)
+    changed = {
+        path.relative_to(new_site).as_posix() for path, value in state(new_site).items() if before.get(path) != value
+    }
     assert changed == {f"{WIDE}/broken/index.html", f"{WIDE}/broken/.stamp.json", "compare/broken.html", "index.html"}
 
 
-def test_a_tag_given_later_is_shown(new_store, tmp_path, originals):
-    site = build(new_store, tmp_path / "site", picture_of=originals).parent
+def test_a_tag_given_later_is_shown(new_store, new_site, originals):
     clusters = new_store.read_arrow("clusters", "wide-run", "robin").to_pylist()
     new_store.write("clusters", "wide-run", "robin", [{**row, "tag": "a tag of mine"} for row in clusters])
-    build(new_store, site, picture_of=originals)
-    assert "a tag of mine" in page_of(site, WIDE, "robin").text
+    build(new_store, new_site, picture_of=originals)
+    assert "a tag of mine" in page_of(new_site, WIDE, "robin").text
 
 
-def test_a_page_that_was_removed_comes_back(new_store, tmp_path, originals):
-    site = build(new_store, tmp_path / "site", picture_of=originals).parent
-    before = {path: data for path, (_, data) in state(site).items()}
-    (site / WIDE / "robin" / "robin_02.jpg.html").unlink()
-    shutil.rmtree(site / "images")
-    build(new_store, site, picture_of=originals)
-    assert {path: data for path, (_, data) in state(site).items()} == before
+def test_a_page_that_was_removed_comes_back(new_store, new_site, originals):
+    before = {path: data for path, (_, data) in state(new_site).items()}
+    (new_site / WIDE / "robin" / "robin_02.jpg.html").unlink()
+    shutil.rmtree(new_site / "images")
+    build(new_store, new_site, picture_of=originals)
+    assert {path: data for path, (_, data) in state(new_site).items()} == before
 
 
-def test_pages_of_images_that_are_no_more_are_removed(new_store, tmp_path, originals):
-    site = build(new_store, tmp_path / "site", picture_of=originals).parent
+def test_pages_of_images_that_are_no_more_are_removed(new_store, new_site, originals):
     write_class(new_store, "wide-run", "robin", ["robin_00.jpg", "robin_01.jpg", "robin_09.jpg"])
-    build(new_store, site, picture_of=originals)
-    names = {path.name for path in (site / WIDE / "robin").glob("*.html")}
+    build(new_store, new_site, picture_of=originals)
+    names = {path.name for path in (new_site / WIDE / "robin").glob("*.html")}
     assert names == {"index.html", "robin_00.jpg.html", "robin_01.jpg.html", "robin_09.jpg.html"}
-    crawl(site, pages_of(site))
+    crawl(new_site, pages_of(new_site))
 
 
 def test_no_temporary_file_is_left(site):
@@ -272,16 +269,15 @@ def test_a_damaged_table_is_told_on_its_page_and_mended_later(new_store, tmp_pat
     assert "2 summaries" in page_of(site, WIDE, "robin").text
 
 
-def test_a_published_store_gives_the_same_pages(new_store, tmp_path, originals):
-    before = build(new_store, tmp_path / "a", picture_of=originals).parent
+def test_a_published_store_gives_the_same_pages(new_store, tmp_path, originals, site):
     for run_id in ("wide-run", "narrow-run"):
         new_store.publish(run_id)
     shutil.rmtree(Path(new_store.url) / "parts")
-    after = build(Store(new_store.url), tmp_path / "b", picture_of=originals).parent
-    for path in before.rglob("*.html"):
+    after = build(Store(new_store.url), tmp_path / "site", picture_of=originals).parent
+    for path in site.rglob("*.html"):
         if path.name != "about.html":
             text = path.read_text()
-            assert text == (after / path.relative_to(before)).read_text()
+            assert text == (after / path.relative_to(site)).read_text(), path
 
 
 def test_some_runs_can_be_chosen_and_keep_their_addresses(drawn_store, tmp_path):
@@ -291,11 +287,11 @@ def test_some_runs_can_be_chosen_and_keep_their_addresses(drawn_store, tmp_path)
     crawl(site, pages_of(site))
 
 
-def test_a_second_run_of_a_network_has_its_own_folder_and_says_what_differs(new_store, tmp_path, originals):
+def test_a_second_run_of_a_network_has_its_own_folder_and_says_what_differs(new_store, new_site, originals):
     row = run_row("second-run", WIDE, ["robin"], minute=9)
     new_store.write_run({**row, "params": {"mask": {"smooth_steps": 50}, "max_images": 100}})
     write_class(new_store, "second-run", "robin", [f"robin_{i:02d}.jpg" for i in range(6)])
-    site = build(new_store, tmp_path / "site", picture_of=originals).parent
+    site = build(new_store, new_site, picture_of=originals).parent
     assert len(list(site.glob(f"{WIDE}~*"))) == 1
     text = Page((site / "index.html").read_text()).text
     assert "mask.smooth_steps=50" in text
@@ -303,10 +299,10 @@ def test_a_second_run_of_a_network_has_its_own_folder_and_says_what_differs(new_
     crawl(site, pages_of(site))
 
 
-def test_two_data_sets_with_a_class_of_one_name_do_not_meet(new_store, tmp_path, originals):
+def test_two_data_sets_with_a_class_of_one_name_do_not_meet(new_store, new_site, originals):
     new_store.write_run({**run_row("cub-run", WIDE, ["robin"], minute=9), "dataset": "cub:/data"})
     write_class(new_store, "cub-run", "robin", ["x.jpg", "y.jpg", "z.jpg"])
-    site = build(new_store, tmp_path / "site", picture_of=originals).parent
+    site = build(new_store, new_site, picture_of=originals).parent
     assert "cub:/data" in Page((site / "index.html").read_text()).text
     crawl(site, pages_of(site))
 

@@ -168,6 +168,20 @@ class ClassData:
         }
 
 
+def class_rows(store: Store, entry: Entry, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return a table's rows of a class: its part, which needs no look at other files; else what is published.
+
+    Raises
+    ------
+    StoreError
+        A damaged file.
+    """
+    run_id, class_id = entry.network.run_id, entry.class_id
+    if store.has(name, run_id, class_id):
+        return store.read(name, run_id, class_id, columns)
+    return table(store, name, run_id=run_id, class_id=class_id, columns=columns)
+
+
 def read_class(store: Store, entry: Entry) -> ClassData:
     """Return what a class's tables hold; tables that are not there are empty.
 
@@ -176,19 +190,13 @@ def read_class(store: Store, entry: Entry) -> ClassData:
     StoreError
         A damaged file.
     """
-    run_id, class_id = entry.network.run_id, entry.class_id
-
-    def rows(name: str) -> pd.DataFrame:
-        return table(store, name, run_id=run_id, class_id=class_id)
-
-    predictions = records(rows("predictions"))
-    masks = rows("masks")
+    predictions = records(class_rows(store, entry, "predictions"))
+    masks = class_rows(store, entry, "masks")
     by_image = {(row["image_id"], row["kind"]): row for row in records(masks)}
     names = page_names(str(row["image_id"]) for row in predictions)
-    regions = records(rows("regions"))
-    of_image = {
-        str(row["image_id"]): [each for each in regions if each["image_id"] == row["image_id"]] for row in predictions
-    }
+    of_image: dict[str, list[Row]] = {}
+    for row in records(class_rows(store, entry, "regions")):
+        of_image.setdefault(str(row["image_id"]), []).append(row)
     images = []
     found: dict[int, Region] = {}
     for row in sorted(predictions, key=lambda each: str(each["image_id"])):
@@ -197,14 +205,16 @@ def read_class(store: Store, entry: Entry) -> ClassData:
         image_id = str(row["image_id"])
         smooth, sharp = by_image.get((image_id, "smooth")), by_image.get((image_id, "sharp"))
         bare = ImageView(row, names[image_id], smooth, sharp)
-        drawn = tuple(_region(each, bare.salient) for each in of_image[image_id])
+        drawn = tuple(_region(each, bare.salient) for each in of_image.get(image_id, ()))
         found.update({int(each.row["region_id"]): each for each in drawn})
         images.append(ImageView(row, names[image_id], smooth, sharp, drawn))
     return ClassData(
         entry,
         tuple(images),
         tuple(_failures(predictions, by_image.values())),
-        _clusters(records(rows("clusters")), records(rows("summary_parts")), found),
+        _clusters(
+            records(class_rows(store, entry, "clusters")), records(class_rows(store, entry, "summary_parts")), found
+        ),
         _size(entry, by_image.values()),
         masks.drop(columns=["rle", "soft_map"]),
     )
@@ -214,7 +224,7 @@ def digest_rows(store: Store, entry: Entry) -> list[Any]:
     """Return what may change without the class being run again: verdicts, tags and parts of its clusters."""
     found: list[Any] = []
     for name, columns in (("clusters", CLUSTER_COLUMNS), ("summary_parts", PART_COLUMNS)):
-        rows = table(store, name, run_id=entry.network.run_id, class_id=entry.class_id, columns=columns)
+        rows = class_rows(store, entry, name, columns)
         found.append([[str(plain(value)) for value in row] for row in rows.itertuples(index=False)])
     return found
 

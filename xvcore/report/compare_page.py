@@ -7,8 +7,8 @@ from itertools import combinations
 from typing import Any
 
 from xvcore.errors import StoreError
-from xvcore.query import table
 from xvcore.query.compare import overlap
+from xvcore.report.class_data import class_rows
 from xvcore.report.class_pages import Neighbour
 from xvcore.report.pages import Pages
 from xvcore.report.plan import Entry, Network, Topic
@@ -98,13 +98,13 @@ def _overlaps(store: Store, sides: Sequence[Side]) -> tuple[list[Pair], list[dic
 
 def _masks(store: Store, side: Side) -> dict[str, Any]:
     """Return the crisp mask of each image as run lengths; none where the table is damaged, as the class's page says."""
-    key = {"run_id": side.entry.network.run_id, "class_id": side.entry.class_id, "kind": "sharp"}
     try:
-        frame = table(store, "masks", filters=key, columns=["image_id", "rle"])
+        frame = class_rows(store, side.entry, "masks", ["image_id", "kind", "rle"])
     except StoreError as error:
         logger.warning("%s %s: %s", side.entry.network.title, side.entry.class_id, error)
         return {}
-    cells = dict(zip(frame["image_id"], frame["rle"], strict=True))
+    sharp = frame[frame["kind"] == "sharp"]
+    cells = dict(zip(sharp["image_id"], sharp["rle"], strict=True))
     return {str(image_id): cell for image_id, cell in cells.items() if cell is not None and image_id in side.images}
 
 

@@ -24,6 +24,7 @@ class Pages:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         self._environment.filters.update({name: getattr(wording, name) for name in _FILTERS})
         self._environment.globals["version"] = VERSION
