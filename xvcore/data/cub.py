@@ -54,6 +54,8 @@ class Cub(ImageFolder):
         names = dict(_rows(folder / "parts.txt", lambda row: (row[0], " ".join(row[1:]))))
         found: dict[str, list[PartBox]] = {}
         for number, part, x, y, visible in _rows(folder / "part_locs.txt", _location):
+            if part not in names:
+                raise DataError(f"{folder / 'part_locs.txt'}: part {part!r} is not in parts.txt")
             if image_id := self.numbers.get(number):
                 box = PartBox(image_id, names[part], x, y, w=0.0, h=0.0, visible=visible)
                 found.setdefault(image_id, []).append(box)

@@ -106,7 +106,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, upright: bool = False) 
         except UnidentifiedImageError as error:
             raise ImageError(_unidentified(data)) from error
         except Image.DecompressionBombError as error:
-            raise ImageError(f"too many pixels: {error}") from error
+            raise ImageError(f"too many pixels: the limit is {max_pixels} ({error})") from error
         except _PILLOW_RAISES as error:
             raise ImageError(f"truncated or damaged: {error or type(error).__name__}") from error
 
@@ -157,6 +157,7 @@ def _unidentified(data: bytes) -> str:
         b"\xff\xd8": "JPEG",
         b"\x89PNG": "PNG",
         b"GIF8": "GIF",
+        b"BM": "BMP",
         b"RIFF": "WebP",
         b"II*\0": "TIFF",
         b"MM\0*": "TIFF",

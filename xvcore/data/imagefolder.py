@@ -110,11 +110,14 @@ def sub_folders(folder: Path) -> list[str]:
 
 
 def images_below(root: Path, place: str) -> Iterator[str]:
-    """Yield the image files in a folder and below it, relative to ``root``, in no certain order."""
-    for folder, folders, files in os.walk(root / place, onerror=_refuse):
-        folders[:] = [each for each in folders if not each.startswith(".")]
+    """Yield the image files in a folder and below it, relative to ``root``; links are followed, each folder once."""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root / place, onerror=_refuse, followlinks=True):
+        target = str(Path(folder).resolve())
+        folders[:] = [] if target in seen else sorted(each for each in folders if not each.startswith("."))
         below = Path(folder).relative_to(root).as_posix()
-        yield from (f"{below}/{name}" for name in files if is_image(name))
+        yield from (f"{below}/{name}" for name in files if is_image(name) and target not in seen)
+        seen.add(target)
 
 
 def has_images(root: Path, place: str) -> bool:
