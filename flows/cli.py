@@ -43,8 +43,8 @@ def summarise(
     classes: Classes = "",
     store: StoreUrl = "xv-store",
     max_images: MaxImages = None,
-    settings: Set = (),
-    class_map: ClassMap = (),
+    settings: Set = [],  # noqa: B006  typer wants a list
+    class_map: ClassMap = [],  # noqa: B006
     device: Device = "auto",
     batch_size: BatchSize = 16,
 ) -> None:
@@ -79,7 +79,7 @@ def status(store: StoreUrl = "xv-store") -> None:
 
 
 @app.command()
-def publish(store: StoreUrl = "xv-store", run: RunId = ()) -> None:
+def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:  # noqa: B006
     """Merge the parts of runs into one file per table and run, for pandas, SQL and sharing."""
     from xvcore.store import Store
 
@@ -93,7 +93,7 @@ def publish(store: StoreUrl = "xv-store", run: RunId = ()) -> None:
 def report(
     store: StoreUrl = "xv-store",
     out: Annotated[Path, typer.Option(help="Folder of the pages")] = Path("xv-report"),
-    run: RunId = (),
+    run: RunId = [],  # noqa: B006
 ) -> None:
     """Write the pages: networks and classes, summaries, images; a static site that needs no server."""
     from xvcore.report import build
@@ -112,8 +112,9 @@ def query(
 ) -> None:
     """Answer an SQL query over the tables of a store (needs the extra ``sql``)."""
     from xvcore.query import connect
+    from xvcore.store import Store
 
-    frame = connect(store).sql(sql).df()
+    frame = connect(Store(store)).sql(sql).df()
     typer.echo(frame.to_csv(index=False) if csv else frame.to_string(index=False))
 
 
@@ -121,14 +122,13 @@ def query(
 def train(
     architecture: Annotated[str, typer.Argument(help="Name of an architecture, e.g. partbirds_wide")],
     out: Annotated[Path, typer.Option(help="File of the weights")],
-    dataset: Dataset = "partbirds",
+    dataset: Dataset = "partbirds?split=train&images=400",
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of images")] = 0,
     device: Device = "auto",
 ) -> None:
     """Train a small network and write its weights."""
-    from xvcore.stages.train import train as train_network
-
     from flows.progress import watch
+    from xvcore.stages.train import train as train_network
 
     with watch(f"train {architecture}") as progress:
         path = train_network(architecture, dataset, out, seed=seed, device=device, progress=progress)

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from xvcore.stages.train import train
-
 from flows.forms import filled_from
 from flows.progress import watch
 from flows.summarise import SettingsForm, SummariseRequest, summarise_classes
@@ -14,6 +12,7 @@ from xvcore.query import table
 from xvcore.report import build
 from xvcore.stages.originals import Originals
 from xvcore.stages.settings import VisualSummaries
+from xvcore.stages.train import TRAINING_SET, train
 from xvcore.store import Store
 
 NETWORKS = ("partbirds_wide", "partbirds_narrow")
@@ -30,7 +29,7 @@ def run_demo(out: Path, *, seed: int, say: Callable[[str], None]) -> Path:
     for name, path in weights.items():
         if not path.exists():
             with watch(f"train {name}") as progress:
-                train(name, DATASET, path, seed=seed, progress=progress)
+                train(name, TRAINING_SET, path, seed=seed, progress=progress)
     store = Store(out / "store")
     summarise_classes(
         SummariseRequest(

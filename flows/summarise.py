@@ -1,7 +1,8 @@
 """Visual summaries of whole classes: one flow run per class and network, one task per stage."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
+from uuid import UUID
 
 from prefect import flow, task
 from prefect.artifacts import (
@@ -11,7 +12,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State
+from prefect.client.schemas.objects import State
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms import form, settings_of
@@ -128,7 +129,9 @@ def summarise_classes(request: SummariseRequest) -> dict[str, list[str]]:
         if not pipeline.is_complete(run, class_id)
     ]
     failures: list[str] = []
-    bar = create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
+    bar = cast(
+        UUID, create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
+    )
     for index, (spec, run, class_id) in enumerate(todo):
         state = summarise_class(request.of_class(spec.model, class_id), return_state=True)
         if not state.is_completed():

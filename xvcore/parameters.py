@@ -87,7 +87,7 @@ def replaced(settings: Settings, changes: Mapping[str, Any]) -> Settings:
             known = ", ".join(f"{head}.{field.name}" for field in dataclasses.fields(current))
             raise ParameterError(f"{head} is a group of parameters; set one of {known}")
         else:
-            flat[head] = value
+            flat[head] = _coerced(f"{type(settings).__name__}.{head}", value, hints[head])
     for head, inner in nested.items():
         flat[head] = replaced(getattr(settings, head), inner)
     return dataclasses.replace(settings, **flat)  # type: ignore[type-var]

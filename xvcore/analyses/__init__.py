@@ -1,0 +1,1 @@
+"""Analyses: a published question, answered as a table."""

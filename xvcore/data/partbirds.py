@@ -17,7 +17,7 @@ from xvcore.data.bird import N_CLASSES, PARTS, Bird, decisive_patterns, draw_lot
 from xvcore.data.bird_drawing import draw, part_boxes
 from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_class
 from xvcore.errors import DataError, ParameterError
-from xvcore.parameters import check, parameter
+from xvcore.parameters import check, parameter, replaced
 
 PLAIN = "plain"
 """The class without decisive parts: birds as all others are but for their decisive parts."""
@@ -140,7 +140,8 @@ def partbirds(  # noqa: PLR0913 -- one parameter per option of the spec
     """
     if path is not None:
         raise DataError(f"partbirds:{path}: PartBirds are drawn, they have no path")
+    given = {"n_patterned": classes, "n_images": images, "px": px, "seed": seed, "split": split, "name": ""}
     try:
-        return PartBirds(classes, images, px, seed, split)  # type: ignore[arg-type]
+        return replaced(PartBirds(), given)
     except (ParameterError, KeyError) as error:
         raise DataError(str(error)) from error

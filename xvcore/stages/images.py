@@ -1,6 +1,7 @@
 """Pictures of a class as batches at the classifier's input size: what several stages read again."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,19 +13,24 @@ from xvcore.errors import ImageError
 from xvcore.stages.run import Run
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as mappings from column to value."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
 def frozen_manifest(run: Run, class_id: str) -> list[ManifestRow]:
     """Return what the run saw of a class, as its manifest table has it."""
-    frame = run.store.read("manifest", run.run_id, class_id)
+    rows = records(run.store.read("manifest", run.run_id, class_id))
     return [
         ManifestRow(
-            image_id=row.image_id,
-            path=row.path,
+            image_id=row["image_id"],
+            path=row["path"],
             class_id=class_id,
-            sha256=row.sha256,
-            n_bytes=row.n_bytes,
-            error=None if pd.isna(row.error) else row.error,
+            sha256=row["sha256"],
+            n_bytes=None if pd.isna(row["n_bytes"]) else int(row["n_bytes"]),
+            error=row["error"],
         )
-        for row in frame.itertuples()
+        for row in rows
     ]
 
 

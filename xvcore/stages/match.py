@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from xvcore.stages.images import masked_images, pictures
+from xvcore.stages.images import masked_images, pictures, records
 from xvcore.stages.propose import cached_boxes
 from xvcore.stages.run import Progress, Run
 from xvcore.store.encode import rle_decode
@@ -26,8 +26,8 @@ def match(run: Run, class_id: str, progress: Progress | None = None) -> int:
     if len(images):
         proposals = described(run, class_id, list(images["image_id"]))
         covered = [
-            run.settings.pruning.covered(rle_decode(row.rle), proposals[row.image_id].boxes)
-            for row in images.itertuples()
+            run.settings.pruning.covered(rle_decode(row["rle"]), proposals[row["image_id"]].boxes)
+            for row in records(images)
         ]
         matches = match_all(
             [proposals[image_id] for image_id in images["image_id"]],
@@ -39,7 +39,7 @@ def match(run: Run, class_id: str, progress: Progress | None = None) -> int:
         candidates = _candidates(run, images, proposals, [share for share, _ in covered], matches)
         pairs = _pairs(run, class_id, candidates, symmetric(matches.scores))
     run.store.write("similarity", run.run_id, class_id, pairs)
-    rows = [{**run.keys(class_id), **row} for row in candidates.to_dict("records")]
+    rows = [{**run.keys(class_id), **row} for row in records(candidates)]
     run.store.write("candidates", run.run_id, class_id, rows)
     return int(candidates["kept"].sum()) if len(candidates) else 0
 

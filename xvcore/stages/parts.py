@@ -9,7 +9,7 @@ from xvcore.analyses.parts import PartShares
 from xvcore.stages.run import Progress, Run
 
 
-def locate_parts(run: Run, class_id: str, progress: Progress | None = None) -> int:
+def locate_parts(run: Run, class_id: str, _progress: Progress | None = None) -> int:
     """Write one row of ``summary_parts`` per accepted summary and return their number; none without annotations."""
     annotated = parts_in_input(run, class_id)
     clusters = run.store.read("clusters", run.run_id, class_id)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xvcore.stages.images import records
 from xvcore.stages.mask import mask
 from xvcore.stages.match import match
 from xvcore.stages.parts import locate_parts
@@ -124,7 +125,7 @@ def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progr
 def _record(run: Run, class_id: str) -> dict[str, Any]:
     if not run.store.has("class_runs", run.run_id, class_id):
         return {}
-    rows = run.store.read("class_runs", run.run_id, class_id).to_dict("records")
+    rows = records(run.store.read("class_runs", run.run_id, class_id))
     return {name: None if pd.isna(value) else value for name, value in rows[0].items()}
 
 
@@ -164,7 +165,7 @@ def _trim_similarity(run: Run, class_id: str) -> None:
         return
     pairs = run.store.read("similarity", run.run_id, class_id)
     kept = pairs.iloc[:0] if wish == "none" else pairs[_among_best(pairs, 50)]
-    run.store.write("similarity", run.run_id, class_id, kept.to_dict("records"))
+    run.store.write("similarity", run.run_id, class_id, records(kept))
 
 
 def _among_best(pairs: pd.DataFrame, n_best: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 
 from xvcore.keys import digest
 from xvcore.parameters import as_dict
-from xvcore.stages.images import as_bytes, batches, masked_images
+from xvcore.stages.images import as_bytes, batches, masked_images, records
 from xvcore.stages.run import Progress, Run
 from xvcore.types import Boxes
 
@@ -42,8 +42,7 @@ def propose(run: Run, class_id: str, progress: Progress | None = None) -> int:
     sha256 = dict(zip(predictions["image_id"], predictions["sha256"], strict=True))
     cached: dict[str, dict[str, Any]] = {}
     if run.store.has("proposals", name, class_id):
-        frame = run.store.read("proposals", name, class_id)
-        cached = {row["image_id"]: row for row in frame.to_dict("records")}
+        cached = {row["image_id"]: row for row in records(run.store.read("proposals", name, class_id))}
     missing = [each for each in images["image_id"] if cached.get(each, {}).get("sha256") != sha256[each]]
     if not missing and cached:
         return 0
@@ -64,10 +63,10 @@ def propose(run: Run, class_id: str, progress: Progress | None = None) -> int:
 
 def cached_boxes(run: Run, class_id: str) -> dict[str, Boxes]:
     """Return the cached boxes of each image of a class: float32 (boxes, 4) x, y, w, h in pixels of the input."""
-    frame = run.store.read("proposals", proposals_id(run), class_id)
+    rows = records(run.store.read("proposals", proposals_id(run), class_id))
     return {
-        row.image_id: torch.from_numpy(np.stack([row.x, row.y, row.w, row.h], axis=1).astype(np.float32))
-        for row in frame.itertuples()
+        row["image_id"]: torch.from_numpy(np.stack([row[side] for side in "xywh"], axis=1).astype(np.float32))
+        for row in rows
     }
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xvcore.stages.images import as_bytes, masked_images, pictures
+from xvcore.stages.images import as_bytes, masked_images, pictures, records
 from xvcore.stages.match import described
 from xvcore.stages.run import Progress, Run
 from xvcore.store.encode import picture, rle_decode
@@ -33,7 +33,7 @@ def summarise(run: Run, class_id: str, progress: Progress | None = None) -> int:
         summaries = run.settings.coherence(found.images, found.matches, groups, run.settings.flow, progress)
         regions = _region_rows(found, groups, summaries)
         clusters = _cluster_rows(run, class_id, found, groups, summaries)
-    rows = [{**run.keys(class_id), **row} for row in regions.to_dict("records")]
+    rows = [{**run.keys(class_id), **row} for row in records(regions)]
     run.store.write("regions", run.run_id, class_id, rows)
     run.store.write("clusters", run.run_id, class_id, [{**run.keys(class_id), **row} for row in clusters])
     return sum(row["accepted"] for row in clusters)
@@ -93,13 +93,15 @@ def _region_rows(found: _Loaded, groups: Clusters, summaries: tuple[Summary, ...
     frame["is_exemplar"] = np.isin(rows, exemplars)
     frame["sim_exemplar"] = np.where(labels >= 0, scores[exemplars[labels], rows], np.nan) if len(exemplars) else np.nan
     shown = {member: kept for each in summaries for member, kept in zip(each.members, each.kept, strict=True)}
-    frame["kept"] = [shown.get(row, False) for row in rows]
+    frame["kept"] = [shown.get(row, False) for row in range(len(frame))]
     pixels = as_bytes(found.images.images)
     image = found.matches.image.tolist()
     boxes = frame[["x", "y", "w", "h"]].to_numpy(np.float64)
-    frame["crop"] = [
-        picture(np.ascontiguousarray(pixels[image[row]][window(boxes[row])])) if row in shown else None for row in rows
+    crops = [
+        picture(np.ascontiguousarray(pixels[image[row]][window(boxes[row])])) if row in shown else None
+        for row in range(len(frame))
     ]
+    frame["crop"] = pd.Series(crops, dtype=object)
     return frame
 
 

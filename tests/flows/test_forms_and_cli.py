@@ -1,0 +1,76 @@
+"""Laws of the forms and of the command line."""
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.forms import filled_from, settings_of
+from flows.summarise import SettingsForm, SummariseRequest
+from xvcore.errors import XvError
+from xvcore.parameters import replaced
+from xvcore.stages.settings import VisualSummaries
+
+
+def test_a_form_and_its_settings_are_the_same() -> None:
+    settings = replaced(
+        VisualSummaries(), {"mask.smooth_steps": "7", "max_images": "none", "proposals.scales": "50,100"}
+    )
+    assert settings_of(filled_from(settings, SettingsForm), VisualSummaries) == settings
+    assert settings_of(SettingsForm(), VisualSummaries) == VisualSummaries()
+
+
+def test_the_form_has_types_bounds_choices_and_descriptions() -> None:
+    schema = SummariseRequest.model_json_schema()
+    settings = schema["$defs"]["Settings"]["properties"]
+    assert settings["similarity"]["enum"] == ["full", "top50", "none"]
+    mask = schema["$defs"]["SparseMaskForm"]["properties"]
+    assert mask["smooth_steps"]["type"] == "integer"
+    assert mask["smooth_steps"]["default"] == VisualSummaries().mask.smooth_steps
+    assert all(field.get("description") for field in {**settings, **mask}.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"mask": {"smooth_steps": -1}}, "smooth_steps"), ({"similarity": "some"}, "similarity"), ({"maks": {}}, "maks")],
+)
+def test_nonsense_in_the_form_is_refused_by_field(change: dict[str, object], field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        SummariseRequest(models=["alexnet"], settings=change)
+
+
+def test_a_request_for_one_class_keeps_everything_else() -> None:
+    request = SummariseRequest(models=["a", "b"], classes=["x", "y"], class_map={"x": "1"}, store="s")
+    one = request.of_class("b", "y")
+    assert (one.models, one.classes, one.class_map, one.store) == (["b"], ["y"], {"x": "1"}, "s")
+    assert one.specs()[0].settings == VisualSummaries()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "mask.stepz=3"], ["stepz"]),
+        (["--set", "mask.smooth_steps"], ["NAME=VALUE"]),
+        (["--set", "max_images=0"], ["max_images = 0", "1 … inf"]),
+    ],
+)
+def test_a_wrong_setting_on_the_command_line_is_named(arguments: list[str], words: list[str]) -> None:
+    result = CliRunner().invoke(app, ["summarise", "--model", "alexnet", *arguments])
+    assert isinstance(result.exception, XvError)
+    for word in words:
+        assert word in str(result.exception)
+
+
+def test_status_of_an_empty_store_says_so(tmp_path) -> None:
+    result = CliRunner().invoke(app, ["status", "--store", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "no runs" in result.output
+
+
+@pytest.mark.parametrize("kind", ["datasets", "architectures", "methods", "parameters"])
+def test_every_kind_of_name_is_listed(kind: str) -> None:
+    result = CliRunner().invoke(app, ["list", kind])
+    assert result.exit_code == 0
+    assert {"datasets": "imagenet", "architectures": "partbirds_wide", "methods": "sparse_mask"}.get(
+        kind, "mask.smooth_steps"
+    ) in result.output

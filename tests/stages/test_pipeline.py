@@ -1,0 +1,231 @@
+"""Laws of a run: every image has its row, what is done is not done again, and nothing depends on how it came about."""
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from xvcore.data import open_dataset
+from xvcore.errors import LabelError, XvError
+from xvcore.parameters import replaced
+from xvcore.stages import pipeline
+from xvcore.stages.propose import proposals_id
+from xvcore.stages.run import RunSpec, announce, chosen_classes, conclude, open_run
+from xvcore.stages.settings import VisualSummaries
+from xvcore.store import SCHEMAS, Store
+
+QUICK = {
+    "skip_misclassified": "false",
+    "mask.smooth_steps": "12",
+    "mask.crisp_steps": "8",
+    # A random network gives no reason to remove anything: without a price of area the initial disc stays removed.
+    "mask.smooth_area_weight": "0",
+    "mask.crisp_area_weight": "0",
+    "mask.crisp_variation_weight": "0",
+    "proposals.n_boxes": "60",
+    "pruning.coverage": "0.3",
+}
+
+
+def spec(store: Path, **changes: object) -> RunSpec:
+    given = RunSpec(
+        dataset="partbirds?classes=2&images=4",
+        model="partbirds_narrow@random?classes=3",
+        store=str(store),
+        settings=replaced(VisualSummaries(), QUICK),
+        class_map=tuple((info.class_id, str(info.class_idx)) for info in open_dataset("partbirds?classes=2").classes),
+        batch_size=3,
+    )
+    return dataclasses.replace(given, **changes)
+
+
+def summarised(spec: RunSpec, n_classes: int = 1) -> tuple[str, list[str]]:
+    run = open_run(spec)
+    class_ids = [info.class_id for info in run.dataset.classes[:n_classes]]
+    announce(run, class_ids)
+    for class_id in class_ids:
+        pipeline.summarise_class(run, class_id)
+    conclude(run)
+    return run.run_id, class_ids
+
+
+def tables(store: Path, run_id: str, class_ids: list[str]) -> dict[tuple[str, str], pd.DataFrame]:
+    opened = Store(store)
+    names = [stage.table for stage in pipeline.STAGES if stage.table] + ["manifest", "similarity", "regions"]
+    return {(name, each): opened.read(name, run_id, each) for name in names for each in class_ids}
+
+
+def assert_equal(one: dict[tuple[str, str], pd.DataFrame], other: dict[tuple[str, str], pd.DataFrame]) -> None:
+    assert one.keys() == other.keys()
+    for key, frame in one.items():
+        pd.testing.assert_frame_equal(frame, other[key], obj=str(key))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[str]]:
+    store = tmp_path_factory.mktemp("store")
+    return store, *summarised(spec(store))
+
+
+def test_every_image_has_its_rows_and_the_record_counts_them(done) -> None:
+    store, run_id, (class_id,) = done
+    opened = Store(store)
+    record = opened.read("class_runs", run_id, class_id).iloc[0]
+    assert record["status"] == "complete"
+    assert record["n_images"] == record["n_masks"] == 4
+    masks = opened.read("masks", run_id, class_id)
+    assert sorted(masks["kind"]) == ["sharp"] * 4 + ["smooth"] * 4
+    assert record["n_regions"] == len(opened.read("regions", run_id, class_id)) > 0
+    assert opened.runs().iloc[0]["status"] == "complete"
+
+
+def test_running_again_computes_nothing(done, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, run_id, (class_id,) = done
+    before = {path: path.stat().st_mtime_ns for path in (store / "parts").rglob("masks/**/*.parquet")}
+    run = open_run(spec(store))
+    assert run.run_id == run_id
+    assert pipeline.is_complete(run, class_id)
+    pipeline.summarise_class(run, class_id)
+    assert before == {path: path.stat().st_mtime_ns for path in (store / "parts").rglob("masks/**/*.parquet")}
+
+
+def test_batch_size_and_interruption_do_not_move_the_numbers(done, tmp_path: Path) -> None:
+    store, run_id, class_ids = done
+    other = spec(tmp_path, batch_size=2)
+    run = open_run(other)
+    assert run.run_id == run_id
+    announce(run, class_ids)
+    pipeline.begin(run, class_ids[0])
+    for stage in pipeline.STAGES[:4]:  # stopped after some stages, then resumed
+        pipeline.run_stage(run, class_ids[0], stage.verb)
+    summarised(other)
+    one, two = tables(store, run_id, class_ids), tables(tmp_path, run_id, class_ids)
+    key = ("masks", class_ids[0])
+    pd.testing.assert_series_equal(one[key]["area_frac"], two[key]["area_frac"], atol=2e-3)
+    assert list(one["predictions", class_ids[0]]["sha256"]) == list(two["predictions", class_ids[0]]["sha256"])
+
+
+def test_a_second_network_finds_the_proposals_cached(done) -> None:
+    store, _, (class_id,) = done
+    first = open_run(spec(store))
+    second = open_run(spec(store, model="partbirds_wide@random?classes=3"))
+    assert proposals_id(first) == proposals_id(second)
+    announce(second, [class_id])
+    pipeline.begin(second, class_id)
+    for verb in ("predict", "mask"):
+        pipeline.run_stage(second, class_id, verb)
+    assert pipeline.run_stage(second, class_id, "propose") == 0
+
+
+def test_a_broken_image_is_a_row_with_its_error_and_the_rest_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures" / "thing"
+    folder.mkdir(parents=True)
+    drawn = np.random.default_rng(0)
+    for index in range(3):
+        Image.fromarray(drawn.integers(0, 255, (90, 120, 3), np.uint8)).save(folder / f"{index}.png")
+    (folder / "3.jpg").write_bytes(b"no picture at all")
+    broken = spec(tmp_path / "store", dataset=f"imagefolder:{tmp_path / 'pictures'}", class_map=(("thing", "0"),))
+    run_id, _ = summarised(broken)
+    rows = Store(tmp_path / "store").read("predictions", run_id, "thing")
+    assert list(rows["image_id"].str[-5:]) == ["0.png", "1.png", "2.png", "3.jpg"]
+    assert rows["error"].notna().tolist() == [False, False, False, True]
+    record = Store(tmp_path / "store").read("class_runs", run_id, "thing").iloc[0]
+    assert (record["n_images"], record["n_errors"], record["n_masks"]) == (4, 1, 3)
+
+
+def test_a_class_without_an_image_past_the_gate_is_skipped_and_says_so(tmp_path: Path) -> None:
+    settings = replaced(VisualSummaries(), {**QUICK, "skip_misclassified": "true", "max_images": "2"})
+    classes = open_dataset("partbirds?classes=2").classes
+    # All classes are mapped to the output that the random network gives least.
+    for output in range(3):
+        other = spec(tmp_path / str(output), settings=settings, class_map=((classes[0].class_id, str(output)),))
+        run_id, class_ids = summarised(other)
+        record = Store(tmp_path / str(output)).read("class_runs", run_id, class_ids[0]).iloc[0]
+        rows = Store(tmp_path / str(output)).read("predictions", run_id, class_ids[0])
+        if not rows["correct"].any():
+            assert record["status"] == "skipped"
+            assert record["error"] == "no image passed the gate"
+            assert list(rows["skipped"]) == ["misclassified"] * 2
+            return
+    pytest.fail("the random network puts two images into all three outputs")
+
+
+def test_a_failure_is_recorded_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = open_run(spec(tmp_path))
+    class_id = run.dataset.classes[0].class_id
+    announce(run, [class_id])
+
+    def fails(*_: object) -> int:
+        raise XvError("the disk is full")
+
+    stages = [dataclasses.replace(stage, work=fails) if stage.verb == "match" else stage for stage in pipeline.STAGES]
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "STAGES", tuple(stages))
+        with pytest.raises(XvError, match="disk is full"):
+            pipeline.summarise_class(run, class_id)
+    record = run.store.read("class_runs", run.run_id, class_id).iloc[0]
+    assert (record["status"], record["error"]) == ("failed", "XvError: the disk is full")
+    assert conclude(run) == "failed"
+    assert pipeline.summarise_class(run, class_id)["status"] == "complete"
+    assert run.store.read("class_runs", run.run_id, class_id).iloc[0]["attempt"] == 2
+
+
+def test_classes_are_chosen_by_id_or_name_and_outputs_must_be_known() -> None:
+    dataset = open_dataset("partbirds?classes=2")
+    first = dataset.classes[0]
+    assert chosen_classes(dataset, [first.class_id]) == chosen_classes(dataset, [first.class_name]) == (first,)
+    assert chosen_classes(dataset, []) == dataset.classes
+    with pytest.raises(XvError, match="unknown class 'b99'"):
+        chosen_classes(dataset, ["b99"])
+    with pytest.raises(LabelError):
+        open_run(spec(Path("nowhere"), class_map=())).target(first.class_id)
+
+
+def test_every_table_a_stage_writes_has_a_schema() -> None:
+    assert all(stage.table in SCHEMAS for stage in pipeline.STAGES if stage.table)
+
+
+WORKER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from test_pipeline import spec, summarised
+summarised(spec(Path(sys.argv[1])), n_classes=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_killed_at_random_moments_and_restarted_the_tables_are_the_same(tmp_path: Path) -> None:
+    undisturbed, disturbed = tmp_path / "one", tmp_path / "two"
+    command = [sys.executable, "-c", WORKER]
+    here = str(Path(__file__).parent)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = time.monotonic()
+    subprocess.run([*command, str(undisturbed), here], check=True, env=environment)
+    whole = time.monotonic() - started
+    moments = random.Random(0)
+    n_kills = 0
+    while n_kills < 20:
+        process = subprocess.Popen([*command, str(disturbed), here], env=environment)
+        try:
+            process.wait(timeout=moments.uniform(0.4, 1.0) * whole)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        n_kills += 1
+        for path in disturbed.rglob("*.parquet"):
+            pd.read_parquet(path)  # a torn file would raise
+    subprocess.run([*command, str(disturbed), here], check=True, env=environment)
+    run = open_run(spec(undisturbed))
+    class_ids = [info.class_id for info in run.dataset.classes[:2]]
+    assert_equal(tables(undisturbed, run.run_id, class_ids), tables(disturbed, run.run_id, class_ids))
