@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.parts import PartShares
+from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 
 
@@ -39,11 +40,9 @@ def parts_in_input(run: Run, class_id: str) -> pd.DataFrame:
     sizes = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "width", "height"]).dropna()
     parts = parts[parts["image_id"].isin(set(sizes["image_id"]))].reset_index(drop=True)
     height, width = run.size
-    size_of = sizes.set_index("image_id")
+    size_of = {row["image_id"]: (int(row["width"]), int(row["height"])) for row in records(sizes)}
     for image_id, rows in parts.groupby("image_id").groups.items():
-        geometry = run.classifier.preprocessing.geometry(
-            int(size_of["width"][image_id]), int(size_of["height"][image_id])
-        )
+        geometry = run.classifier.preprocessing.geometry(*size_of[str(image_id)])
         boxes = geometry.boxes(parts.loc[rows, ["x", "y", "w", "h"]].to_numpy(np.float64))
         middle = boxes[:, :2] + boxes[:, 2:] / 2
         is_inside = (middle >= 0).all(axis=1) & (middle < [width, height]).all(axis=1)

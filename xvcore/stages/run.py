@@ -76,7 +76,7 @@ class Run:
 
     def class_info(self, class_id: str) -> ClassInfo:
         """Return the class with this id, or raise UnknownNameError with the nearest ones."""
-        return next(_chosen(self.dataset.classes, [class_id]))
+        return chosen_classes(self.dataset, [class_id])[0]
 
     def target(self, class_id: str) -> int:
         """Return the index of the output that stands for a class; LabelError when it cannot be told."""

@@ -77,7 +77,7 @@ class BackgroundStatistics:
         offset = place[None] - place[:, None] + _REACH
         by_cells = self.covariance[offset[:, None, :, None], offset[None, :, None, :]]
         # rows y1 x1, columns y2 x2, then channels: (y1 x1 i, y2 x2 j)
-        return by_cells.transpose(0, 1, 4, 2, 3, 5).reshape(CELLS**2 * CHANNELS, -1).astype(np.float64)
+        return np.asarray(by_cells.transpose(0, 1, 4, 2, 3, 5).reshape(CELLS**2 * CHANNELS, -1), dtype=np.float64)
 
 
 def load(path: Path | None = None) -> BackgroundStatistics:
@@ -135,7 +135,7 @@ def whitening(path: str | None, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 def _pyramid(picture: Float[Tensor, "3 height width"]) -> list[Tensor]:
-    levels = []
+    levels: list[Tensor] = []
     image = picture[None].double()
     while min(image.shape[2:]) >= (CELLS + 2) * 8:
         both = torch.cat([image, image.flip(-1)])

@@ -1,6 +1,7 @@
 """Region proposals: Selective Search, made deterministic; they depend on the picture only, not on a network."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,7 +83,7 @@ class SelectiveSearch:
         is_large = np.minimum(w, h) >= self.min_side * min(height, width)
         wanted = boxes[(is_free | is_whole) & is_large]
         order = np.argsort(_hash(wanted), kind="stable")[: self.n_boxes]
-        return wanted[order].astype(np.float32)
+        return np.asarray(wanted[order], dtype=np.float32)
 
 
 def _hash(boxes: np.ndarray) -> np.ndarray:
@@ -109,7 +110,7 @@ def _in_colours(picture: np.ndarray, space: str) -> np.ndarray:
     return np.dstack([share.astype(np.uint8), grey])
 
 
-def _strategies() -> list[object]:
+def _strategies() -> list[Any]:
     make = cv2.ximgproc.segmentation
     colour, texture, size, fill = (
         make.createSelectiveSearchSegmentationStrategyColor,
