@@ -4,11 +4,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
 from flows.forms import filled_from
 from flows.progress import watch
 from flows.summarise import SettingsForm, SummariseRequest, summarise_classes
+from xvcore.analyses.parts import part_recall
 from xvcore.parameters import replaced
 from xvcore.query import table
+from xvcore.query.counts import summary_counts
 from xvcore.report import build
 from xvcore.stages.originals import Originals
 from xvcore.stages.settings import VisualSummaries
@@ -41,16 +45,39 @@ def run_demo(out: Path, *, seed: int, say: Callable[[str], None]) -> Path:
         )
     )
     index = build(store, out / "report", picture_of=Originals())
-    say(agreement(store))
+    say("accepted summaries against the truth that the drawings know:")
+    say(agreement(store).round(3).to_string(index=False))
     say(f"{time.monotonic() - started:.0f} seconds; store: {out / 'store'}")
     say(f"open the report: {index}")
     return index
 
 
-def agreement(store: Store) -> str:
-    """Return a table: how pure the accepted summaries are and how many of the decisive parts they find."""
-    frame = table(store, "summary_parts")
-    return frame.to_string(index=False)
+def agreement(store: Store) -> pd.DataFrame:
+    """Return one row per network: how well its accepted summaries agree with the truth.
+
+    ``purity`` is the mean share of a summary's regions that cover its majority part, ``random_purity`` the same for
+    random regions of equal size, ``recall`` the mean share of a class's decisive parts that some summary covers.
+    """
+    shares = table(store, "summary_parts")
+    truth = table(store, "parts", filters={"decisive": True})
+    decisive = truth.groupby("class_id")["part"].agg(set)
+    counts = summary_counts(store)
+    rows = []
+    for model in counts["model"].unique():
+        of_model = shares[shares["model"] == model]
+        classes = counts.loc[counts["model"] == model, "class_id"]
+        recalls = [part_recall(of_model[of_model["class_id"] == each], decisive[each]) for each in classes]
+        rows.append(
+            {
+                "network": model,
+                "classes": len(classes),
+                "summaries": int(counts.loc[counts["model"] == model, "n_summaries"].sum()),
+                "purity": of_model["share"].mean(),
+                "random_purity": of_model["random_purity"].mean(),
+                "recall": sum(recalls) / len(recalls),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _classes() -> list[str]:
