@@ -1,7 +1,6 @@
 """What a run saw, and its images as batches: order, failures, memory, threads."""
 
 import dataclasses
-import gc
 import hashlib
 import io
 import threading
@@ -67,7 +66,6 @@ def rows_of(dataset: Shelf, max_images: int | None = None) -> tuple[ManifestRow,
 def threads_end() -> Iterator[None]:
     """Every test leaves no decoding thread behind."""
     yield
-    gc.collect()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
