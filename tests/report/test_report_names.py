@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xvcore.report.names import link, page_name, page_names
+from xvcore.report.names import image_names, link, page_name, page_names
 
 HOSTILE = [
     "a/b",
@@ -47,6 +47,19 @@ def test_a_name_is_one_visible_portable_path_component(key):
 def test_different_keys_have_different_names_also_without_regard_to_case(keys):
     names = page_names(keys)
     assert len({name.casefold() for name in names.values()}) == len(keys)
+
+
+@given(st.lists(st.text("aAbB/~. ", max_size=8), unique=True, max_size=20))
+@example(["a/x", "b/x", "x", "X"])
+@example(["a/x", "b/x", "c/x~0", "a x"])
+def test_different_images_have_different_names(image_ids):
+    assert len({name.casefold() for name in image_names(image_ids).values()}) == len(image_ids)
+
+
+def test_an_image_is_named_after_its_file_where_that_is_clear():
+    names = image_names(["train/n01/a.JPEG", "train/n01/b.JPEG", "val/n01/b.JPEG"])
+    assert names["train/n01/a.JPEG"] == "a.JPEG"
+    assert len(set(names.values())) == 3
 
 
 def test_a_plain_key_is_its_own_name():

@@ -226,6 +226,8 @@ def test_pages_of_images_that_are_no_more_are_removed(new_store, new_site, origi
     build(new_store, new_site, picture_of=originals)
     names = {path.name for path in (new_site / WIDE / "robin").glob("*.html")}
     assert names == {"index.html", "robin_00.jpg.html", "robin_01.jpg.html", "robin_09.jpg.html"}
+    pictures = {path.name.split(".")[0] for path in new_site.glob("images/*/robin/*")}
+    assert pictures == {*(f"robin_{i:02d}" for i in range(6)), "robin_09"}  # the other network still shows six
     crawl(new_site, pages_of(new_site))
 
 

@@ -12,7 +12,7 @@ from xvcore.report.class_pages import ClassWriter, NameOf, Neighbour, PictureOf
 from xvcore.report.compare_page import Comparison, Side, compare_page
 from xvcore.report.index_page import index_page
 from xvcore.report.pages import Pages, digest_of_code, static_files
-from xvcore.report.plan import Chapter, Entry, Topic, read_plan
+from xvcore.report.plan import Chapter, Entry, Topic, read_plan, shared_folder
 from xvcore.report.site import Site
 from xvcore.store import SCHEMAS, Store
 
@@ -57,7 +57,7 @@ def build(
     for name, data in static_files().items():
         report.site.write(f"static/{name}", data)
     for chapter in chapters:
-        report.write_chapter(chapter)
+        report.write_chapter(chapter, is_whole=run_ids is None)
     report.site.write(
         "about.html", report.pages.render("about.html", "about.html", chapters=chapters, tables=_tables())
     )
@@ -78,8 +78,14 @@ class _Report:
         self.code = digest_of_code()
         self.cards: dict[str, dict[str, Any]] = {}
 
-    def write_chapter(self, chapter: Chapter) -> None:
-        """Write the pages of all classes of a data set."""
+    def write_chapter(self, chapter: Chapter, *, is_whole: bool) -> None:
+        """Write the pages of all classes of a data set.
+
+        Parameters
+        ----------
+        chapter : the data set
+        is_whole : whether it has all runs on these data, so that a picture none of them shows can go
+        """
         around = _neighbours(chapter)
         for topic in chapter.topics:
             sides = []
@@ -91,6 +97,10 @@ class _Report:
                 stamps.append(stamp["inputs"])
             if len(sides) > 1:
                 self._write_comparison(topic, sides, around[topic.page], stamps)
+            if is_whole:
+                shown = {image["picture"] for side in sides for image in side.images.values() if image["picture"]}
+                for folder in {shared_folder(entry.network.run, topic.name) for entry in topic.entries}:
+                    self.site.keep_only(folder, shown)
 
     def _write_class(self, topic: Topic, entry: Entry, neighbours: Neighbours) -> dict[str, Any]:
         """Return the stamp of the pages of a class and a network, written anew unless they are still right."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xvcore.query import table
-from xvcore.report.names import page_names
+from xvcore.report.names import image_names
 from xvcore.report.pictures import outline
 from xvcore.report.plan import Entry
 from xvcore.report.wording import mean, median, plain, records
@@ -110,6 +110,11 @@ class ImageView:
         """Identity within the data set."""
         return str(self.prediction["image_id"])
 
+    @property
+    def title(self) -> str:
+        """The last part of the id: what tells the image from others of its folder."""
+        return self.image_id.rsplit("/", 1)[-1] or self.image_id
+
     @cached_property
     def salient(self) -> np.ndarray | None:
         """The pixels that the crisp mask removes, (h, w)."""
@@ -193,7 +198,7 @@ def read_class(store: Store, entry: Entry) -> ClassData:
     predictions = records(class_rows(store, entry, "predictions"))
     masks = class_rows(store, entry, "masks")
     by_image = {(row["image_id"], row["kind"]): row for row in records(masks)}
-    names = page_names(str(row["image_id"]) for row in predictions)
+    names = image_names(str(row["image_id"]) for row in predictions)
     of_image: dict[str, list[Row]] = {}
     for row in records(class_rows(store, entry, "regions")):
         of_image.setdefault(str(row["image_id"]), []).append(row)

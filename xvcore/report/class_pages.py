@@ -208,7 +208,7 @@ class ClassWriter:
     def _write_images(self, faces: Mapping[str, Face], crops: Mapping[int, str]) -> None:
         clusters = {cluster.row["cluster_id"]: cluster for cluster in self.data.clusters}
         names = _names(self.data.clusters)
-        neighbours = [Neighbour(faces[image.image_id].page, image.image_id) for image in self.data.images]
+        neighbours = [Neighbour(faces[image.image_id].page, image.title) for image in self.data.images]
         for position, image in enumerate(self.data.images):
             face = faces[image.image_id]
             text = self.pages.render(
@@ -221,6 +221,7 @@ class ClassWriter:
                 crops=crops,
                 clusters=clusters,
                 names=names,
+                regions=_sorted_regions(image.regions, clusters),
                 bars=_bars(image),
                 predicted=self._predicted(image),
                 before=neighbours[position - 1] if position else None,
@@ -303,6 +304,18 @@ def _bars(image: ImageView) -> list[tuple[str, float | int, str]]:
         ("all blurred", mask["prob_blurred"] if mask else None, "every pixel blurred"),
     ]
     return [(name, value, hint) for name, value, hint in rows if value is not None]
+
+
+def _sorted_regions(regions: Sequence[Region], clusters: Mapping[int, Cluster]) -> tuple[list[Region], list[Region]]:
+    """Return the regions that stand for a cluster and the others; best cluster first, best region first."""
+
+    def place(region: Region) -> tuple[bool, int, float]:
+        cluster = clusters.get(region.row["cluster_id"])
+        similarity = -(region.row["sim_exemplar"] or 0.0)
+        return (True, 0, similarity) if cluster is None else (cluster.colour < 0, cluster.number, similarity)
+
+    ordered = sorted(regions, key=place)
+    return [each for each in ordered if each.row["kept"]], [each for each in ordered if not each.row["kept"]]
 
 
 def _names(clusters: Sequence[Cluster]) -> dict[int, str]:

@@ -35,6 +35,19 @@ def page_names(keys: Iterable[str]) -> dict[str, str]:
     }
 
 
+def image_names(image_ids: Iterable[str]) -> dict[str, str]:
+    """Return a name for each image of a class: that of its file where no two are alike, else that of the whole id."""
+    keys = list(image_ids)
+    short = page_names(key.rsplit("/", 1)[-1] for key in keys)
+    times = Counter(short[key.rsplit("/", 1)[-1]].casefold() for key in keys)
+    found = {key: short[key.rsplit("/", 1)[-1]] for key in keys}
+    clear = {key: name for key, name in found.items() if times[name.casefold()] == 1}
+    rest = page_names(key for key in keys if key not in clear)
+    taken = {name.casefold() for name in clear.values()}
+    others = {key: name if name.casefold() not in taken else f"{name}~{digest(key, 8)}" for key, name in rest.items()}
+    return {**clear, **others}
+
+
 def link(page: str, target: str) -> str:
     """Return the relative, percent-encoded address of ``target`` on ``page``; both are paths within the site."""
     path, hash_sign, fragment = target.partition("#")

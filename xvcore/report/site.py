@@ -56,6 +56,16 @@ class Site:
         except OSError:
             return False
 
+    def keep_only(self, folder: str, paths: Collection[str]) -> None:
+        """Remove the files of a folder that are not among these paths."""
+        try:
+            names = [each.name for each in (self.folder / folder).iterdir()]
+        except OSError:
+            return
+        for name in names:
+            if f"{folder}/{name}" not in paths:
+                (self.folder / folder / name).unlink(missing_ok=True)
+
     def stamp(self, folder: str) -> Mapping[str, Any]:
         """Return the stamp of a folder of pages; empty where there is none or one of its files is gone."""
         try:
