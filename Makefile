@@ -25,8 +25,8 @@ demo: $(STAMP)  ## draw PartBirds, train two networks, summarise them, write the
 test: $(STAMP)  ## the default tests (CPU, no network)
 	$(BIN)/python -m pytest
 
-test-slow: $(STAMP)  ## the slow tests: the demo, crashes, browsers, real networks
-	$(BIN)/python -m pytest -m slow
+test-slow: $(STAMP)  ## the slow tests: crashes, browsers, real networks; SLOW="tests/store …" for some of them
+	$(BIN)/python -m pytest -m slow $(SLOW)
 
 check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
