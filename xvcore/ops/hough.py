@@ -1,91 +1,112 @@
 """Probabilistic Hough matching: matches that agree on one offset of position and scale support each other."""
 
-import numpy as np
+import math
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
-from scipy.ndimage import correlate1d
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from xvcore.types import Boxes
 
-_SCALE_BINS = 20
-_SCALE_RANGE = 4.0
-_CELLS = 8000
-_LEAST_CELL_PX = 5.0
-_SIGMA = 5 / 2 / 2.354
+CELLS = 8000
+"""Cells of the grid of positions, at most."""
+LEAST_CELL_PX = 5.0
+SCALES = 20
+"""Bins of the scale."""
+SCALE_RANGE = 4.0
+"""Scales go from minus this to this, as logarithms to the base 2 of the ratio of areas."""
+SIGMA = 5 / 2 / 2.354
+"""Of the blur over 5 x 5 x 5 bins, in bins."""
 
 
-def hough_confidence(
-    appearance: Float[Tensor, "n m"],
-    boxes_a: Float[Tensor, "n 4"],
-    boxes_b: Float[Tensor, "m 4"],
-    size: tuple[int, int],
-) -> Float[Tensor, "n m"]:
-    """Return appearance times the votes for the offset of each match.
+@dataclass(frozen=True, slots=True)
+class HoughSpace:
+    """Offsets of position and scale, in bins.
 
-    With centres (x, y) and half sizes (w, h), a match (a, b) says where the corner (W, H) of a's image would lie in b's:
+    With centres (x, y) and half sizes (w, h), a match of regions a and b says where the lower right corner (W, H) of
+    the first image would lie in the second, and at which scale::
 
         X = x_b + w_b (W - x_a) / w_a,   Y = y_b + h_b (H - y_a) / h_a,   s = log2(w_b h_b / (w_a h_a))
 
-    Votes are counted over X in [1, 2W], Y in [1, 2H] in cells of max(sqrt(4 W H / 8000), 5) px and s in [-4, 4] in 20
-    bins; a match outside is invalid. Each region a votes once per bin, with its best appearance there; then the votes
-    are blurred (5 x 5 x 5, sigma 1.062 bins, zeros outside).
+    for X in [1, 2 W] and Y in [1, 2 H] in cells of max(sqrt(4 W H / 8000), 5) px, and s in [-4, 4] in 20 bins. A match
+    outside of these is invalid.
 
     Parameters
     ----------
-    appearance : at least 0; 0 is no match
-    boxes_a, boxes_b : regions of the two images
-    size : height and width of both images, in pixels
-
-    Source: Cho, Kwak, Schmid, Ponce, CVPR 2015; Ham et al., Proposal Flow, CVPR 2016 (PHM), constants of its code.
+    height, width : of both images, in pixels
     """
-    values = appearance.detach().cpu().numpy()
-    height, width = size
-    cell = max(np.sqrt(4 * width * height / _CELLS), _LEAST_CELL_PX)
-    shape = (int(2 * height / cell) + 1, int(2 * width / cell) + 1, _SCALE_BINS)
-    bins, is_valid = _bins(boxes_a, boxes_b, size, cell, shape)
-    voting = is_valid & (values > 0)
-    votes = np.zeros(shape[0] * shape[1] * shape[2])
-    for row in range(len(values)):
-        chosen, value = bins[row][voting[row]], values[row][voting[row]]
-        place, inverse = np.unique(chosen, return_inverse=True)
-        best = np.zeros(len(place))
-        np.maximum.at(best, inverse, value)
-        votes[place] += best
-    blurred = _blurred(votes.reshape(shape)).ravel()
-    support = np.where(voting, blurred[np.where(is_valid, bins, 0)], 0.0)
-    return appearance * torch.from_numpy(support).to(appearance)
+
+    height: int
+    width: int
+
+    @property
+    def cell(self) -> float:
+        """Side of a cell of positions, in pixels."""
+        return max(math.sqrt(4 * self.width * self.height / CELLS), LEAST_CELL_PX)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of bins: scale, row, column."""
+        rows, columns = (math.floor((2 * side - 1) / self.cell) + 1 for side in (self.height, self.width))
+        return SCALES, rows, columns
+
+    def bins(self, a: Boxes, b: Float[Tensor, "pairs m 4"]) -> Int[Tensor, "boxes pairs m"]:
+        """Return the number of the bin of each match, -1 where it is invalid.
+
+        Parameters
+        ----------
+        a, b : regions of one image and of several others
+        """
+        x_a, y_a, w_a, h_a = (each[:, None, None] for each in _halves(a))
+        x_b, y_b, w_b, h_b = _halves(b)
+        x = x_b + w_b * ((self.width - x_a) / w_a)
+        y = y_b + h_b * ((self.height - y_a) / h_a)
+        scale = torch.log2(w_b * h_b / (w_a * h_a))
+        is_valid = (x >= 1) & (x <= 2 * self.width) & (y >= 1) & (y <= 2 * self.height) & (scale.abs() <= SCALE_RANGE)
+        _, rows, columns = self.shape
+        level = ((scale + SCALE_RANGE) * (SCALES / (2 * SCALE_RANGE))).long().clamp(max=SCALES - 1)
+        found = (level * rows + ((y - 1) / self.cell).long()) * columns + ((x - 1) / self.cell).long()
+        return found.where(is_valid, -1)
+
+    def support(
+        self, appearance: Float[Tensor, "boxes pairs m"], bins: Int[Tensor, "boxes pairs m"]
+    ) -> Float[Tensor, "boxes pairs m"]:
+        """Return the votes for the bin of each match, 0 for an invalid one.
+
+        In every bin each region of the first image votes once for a pair, with its best appearance there. The votes are
+        blurred over 5 x 5 x 5 bins, with zeros outside.
+
+        Parameters
+        ----------
+        appearance : at least 0
+        bins : from :meth:`bins`
+        """
+        n_pairs, size = bins.shape[1], math.prod(self.shape)
+        # Bits of floats >= 0 are in the order of the floats: after sorting, a bin's last entry is its best appearance.
+        key = (bins << 32) + appearance.float().contiguous().view(torch.int32)
+        key = key.sort(dim=2).values
+        place = key >> 32
+        is_best = F.pad(place[..., 1:] != place[..., :-1], (0, 1), value=True) & (place >= 0)
+        value = (key & 0xFFFFFFFF).to(torch.int32).view(torch.float32).double()
+        pair = torch.arange(n_pairs, device=bins.device)[:, None] * size
+        votes = torch.zeros(n_pairs * size, dtype=torch.float64, device=bins.device)
+        votes.index_add_(0, (place.clamp(min=0) + pair).flatten(), (value * is_best).flatten())
+        blurred = _blurred(votes.view(n_pairs, *self.shape)).flatten()
+        return blurred[bins.clamp(min=0) + pair].where(bins >= 0, 0).to(appearance)
 
 
-def _bins(
-    boxes_a: Float[Tensor, "n 4"],
-    boxes_b: Float[Tensor, "m 4"],
-    size: tuple[int, int],
-    cell: float,
-    shape: tuple[int, int, int],
-) -> tuple[np.ndarray, np.ndarray]:
-    height, width = size
-    xa, ya, wa, ha = _frames(boxes_a)
-    xb, yb, wb, hb = _frames(boxes_b)
-    x = xb + wb * ((width - xa) / wa)[:, None]
-    y = yb + hb * ((height - ya) / ha)[:, None]
-    scale = np.log2(wb * hb / (wa * ha)[:, None])
-    is_valid = (x >= 1) & (x <= 2 * width) & (y >= 1) & (y <= 2 * height) & (np.abs(scale) <= _SCALE_RANGE)
-    column = np.floor(np.where(is_valid, x, 0) / cell).astype(np.int64)
-    row = np.floor(np.where(is_valid, y, 0) / cell).astype(np.int64)
-    step = 2 * _SCALE_RANGE / _SCALE_BINS
-    level = np.floor((np.where(is_valid, scale, 0) + _SCALE_RANGE) / step).astype(np.int64).clip(0, _SCALE_BINS - 1)
-    return (row * shape[1] + column) * shape[2] + level, is_valid
+def _halves(boxes: Float[Tensor, "*images 4"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return centre x, y and half width and height, in double precision: devices agree on the bins."""
+    x, y, w, h = (boxes.double() * boxes.new_tensor([1, 1, 0.5, 0.5], dtype=torch.float64)).unbind(dim=-1)
+    return x + w, y + h, w, h
 
 
-def _frames(boxes: Boxes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    x, y, w, h = boxes.detach().cpu().double().numpy().T
-    return x + w / 2, y + h / 2, w / 2, h / 2
-
-
-def _blurred(votes: np.ndarray) -> np.ndarray:
-    weights = np.exp(-0.5 * (np.arange(-2, 3) / _SIGMA) ** 2)
+def _blurred(votes: Float[Tensor, "pairs scales rows columns"]) -> Float[Tensor, "pairs scales rows columns"]:
+    weights = torch.exp(-0.5 * (torch.arange(-2, 3, dtype=votes.dtype, device=votes.device) / SIGMA) ** 2)
     weights /= weights.sum()
-    for axis in range(3):
-        votes = correlate1d(votes, weights, axis=axis, mode="constant")
+    for dim in (1, 2, 3):
+        padded = F.pad(votes, [2 if side // 2 == 3 - dim else 0 for side in range(6)])
+        votes = sum(weight * padded.narrow(dim, k, votes.shape[dim]) for k, weight in enumerate(weights.tolist()))
     return votes

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xvcore.errors import XvError
 from xvcore.ops.hog import CHANNELS, hog
+from xvcore.summaries.visual.textures import DeadLeaves
 
 CELLS = 8
 """Cells along a side of a descriptor."""
@@ -103,7 +104,14 @@ def load(path: Path | None = None) -> BackgroundStatistics:
     return BackgroundStatistics(mean, covariance, provenance)
 
 
-def train(pictures: Iterable[Float[Tensor, "3 height width"]], provenance: str) -> BackgroundStatistics:
+def drawn_background() -> BackgroundStatistics:
+    """Return the statistics that come with the package, computed anew (about a minute on one core)."""
+    n_pictures, seed = 60, 0
+    provenance = f"{n_pictures} pictures of {DeadLeaves().side} px drawn by xvcore's DeadLeaves() with seed {seed}"
+    return train_background(DeadLeaves()(n_pictures, seed), provenance)
+
+
+def train_background(pictures: Iterable[Float[Tensor, "3 height width"]], provenance: str) -> BackgroundStatistics:
     """Return the statistics of pictures in [0, 1], each also mirrored and in steps of sqrt(1/2) down to 10 cells.
 
     Raises
@@ -127,11 +135,18 @@ def train(pictures: Iterable[Float[Tensor, "3 height width"]], provenance: str) 
 
 
 @functools.lru_cache(maxsize=4)
-def whitening(path: str | None, ridge: float) -> tuple[Tensor, Tensor]:
-    """Return mean (31) and whitening matrix (1984 x 1984) of a file of statistics as float32 tensors."""
+def whitening(path: str | None, ridge: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean (31) and whitening matrix (1984 x 1984) of a file of statistics as float32; kept for the next call.
+
+    Parameters
+    ----------
+    path : of the file; None: the statistics that come with the package
+    ridge : see :meth:`BackgroundStatistics.whitening`
+    device : where to put them
+    """
     statistics = load(Path(path) if path else None)
     matrix = torch.from_numpy(statistics.whitening(ridge)).float()
-    return torch.from_numpy(statistics.mean).float(), matrix
+    return torch.from_numpy(statistics.mean).float().to(device), matrix.to(device)
 
 
 def _pyramid(picture: Float[Tensor, "3 height width"]) -> list[Tensor]:

@@ -38,7 +38,7 @@ class WhitenedHog:
         picture : RGB in [0, 1]
         boxes : in pixels of the picture
         """
-        mean, matrix = (each.to(picture.device) for each in whitening(self.background, self.ridge))
+        mean, matrix = whitening(self.background, self.ridge, picture.device)
         grown = torch.cat([boxes[:, :2] - boxes[:, 2:] / 8, boxes[:, 2:] * 1.25], dim=1).to(picture.device)
         side = (CELLS + 2) * 8
         parts = [hog(crops(picture * 255, part, side)) - mean for part in grown.split(_CHUNK)]
