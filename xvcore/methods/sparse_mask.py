@@ -124,8 +124,8 @@ class SparseMask:
     -----
     Each image is optimised by itself: losses are summed over the batch and Adam's state is per element, so that a mask
     depends neither on the batch's size nor on its order, but for the rounding of the network's arithmetic, which many
-    steps amplify: with SqueezeNet 1.1 on a CPU, batches of two to four agree bit for bit, a batch of one differs in 0.4 %
-    of the binary mask's pixels after 60 steps. A batch that does not fit into the device's memory goes in halves.
+    steps amplify: with SqueezeNet 1.1 on a CPU, batches of two to four agree bit for bit, a batch of one differs in
+    0.4 % of the binary mask's pixels after 60 steps. A batch that does not fit into the device's memory goes in halves.
 
     Choices where the source leaves some: the smooth mask that is handed to the crisp stage is the blurred one, which is
     the one whose probability was optimised, in full precision; ``png_round_trip`` passes it through the original's
