@@ -3,10 +3,12 @@
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("xvcore", "flows") for path in (ROOT / folder).rglob("*.py"))
 DRAWERS = {"utils", "helpers", "common", "misc", "base", "core"}
 
