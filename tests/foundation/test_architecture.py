@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("xvcore", "flows") for path in (ROOT / folder).rglob("*.py"))
 DRAWERS = {"utils", "helpers", "common", "misc", "base", "core"}
