@@ -11,7 +11,7 @@ import numpy as np
 PARTS = ("crest", "bill", "breast", "wing", "tail", "legs")
 """All parts with a box; their patterns are drawn independently of each other."""
 HEAD_PARTS, BODY_PARTS = ("crest", "bill"), ("wing", "breast")
-PATTERNS = ("barred", "checked", "ringed", "striped", "spotted", "zigzag")
+PATTERNS = ("zigzag", "ringed", "spotted", "chevroned", "rayed", "diamond")
 """What a decisive part can wear; never seen on a part that is not decisive."""
 NEUTRAL = ("plain", "freckled", "tipped")
 """What any other part wears, in every class alike."""
@@ -87,13 +87,11 @@ def decisive_patterns(class_number: int) -> dict[str, str]:
     if not 0 <= class_number < N_CLASSES:
         raise IndexError(class_number)
     n = len(PATTERNS)
-    turn, head, body = class_number // n, class_number % 2, class_number // 2 % 2
-    chosen = {
-        HEAD_PARTS[(head + turn) % 2]: PATTERNS[class_number % n],
-        BODY_PARTS[(body + turn) % 2]: PATTERNS[(class_number + 1) % n],
-    }
+    turn, number = divmod(class_number, n)
+    head, body = HEAD_PARTS[(number + turn) % 2], BODY_PARTS[(number // 2 + turn) % 2]
+    chosen = {head: PATTERNS[number], body: PATTERNS[(number + 1) % n]}
     if turn == 0:
-        chosen["tail"] = PATTERNS[(class_number + 2) % n]
+        chosen["tail"] = PATTERNS[(number + 2) % n]
     return chosen
 
 
@@ -108,7 +106,7 @@ def draw_lots(generator: np.random.Generator, decisive: dict[str, str], absent: 
     them, drawn by lot, always stays. The same generator state gives the same bird in every class but for its decisive
     parts.
     """
-    pose = Pose(*generator.uniform((-4.0, -3.0, 0.92, -7.0), (4.0, 3.0, 1.06, 7.0)).tolist())
+    pose = Pose(*generator.uniform((-2.0, -2.0, 0.94, -5.0), (2.0, 2.0, 1.04, 5.0)).tolist())
     coat = _colour(generator, 95, 165)
     is_absent = generator.uniform(size=len(PARTS)) < absent
     stays = generator.uniform(size=len(PARTS))

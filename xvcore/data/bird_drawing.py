@@ -28,12 +28,12 @@ def draw(bird: Bird, px: int) -> Canvas:
     view = _View(bird.pose, px * FINENESS)
     for part in ("legs", "tail"):
         view.paint(canvas, part, bird.plumage[PARTS.index(part)])
-    for outline in (_ellipse(4, 12, 31, 20), _ellipse(-28, -13, 15, 15)):
+    for outline in (_BODY, _HEAD, _RUMP):
         view.fill(canvas, outline, bird.coat)
     for part in ("crest", "bill", "breast", "wing"):
         view.paint(canvas, part, bird.plumage[PARTS.index(part)])
-    view.fill(canvas, _ellipse(-29, -15, 3.4, 3.4), (245, 245, 245))
-    view.fill(canvas, _ellipse(-29.5, -15, 2, 2), (10, 10, 10))
+    view.fill(canvas, _ellipse(-26, -14, 3.4, 3.4), (245, 245, 245))
+    view.fill(canvas, _ellipse(-26.5, -14, 2, 2), (10, 10, 10))
     for _ in range(FINENESS.bit_length() - 1):
         canvas = cv2.resize(canvas, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return canvas
@@ -97,17 +97,17 @@ def _scene(seed: int, px: int) -> Canvas:
     generator = np.random.default_rng(seed)
     base = generator.integers(80, 175) + generator.integers(-25, 25, size=3, endpoint=True)
     clouds = np.zeros((px, px, 3), np.int16) + base.astype(np.int16)
-    for cells, strength in ((5, 30), (17, 20), (48, 12)):
+    for cells, strength in ((5, 20), (17, 10), (48, 7)):
         coarse = generator.integers(0, 2 * strength, size=(cells, cells, 3), endpoint=True).astype(np.uint8)
         clouds += cv2.resize(coarse, (px, px), interpolation=cv2.INTER_LINEAR_EXACT).astype(np.int16) - strength
     fine = (px * FINENESS, px * FINENESS)
     picture = cv2.resize(clouds.clip(0, 255).astype(np.uint8), fine, interpolation=cv2.INTER_NEAREST)
     view = _View(Pose(0.0, 0.0, 1.0, 0.0), px * FINENESS)
-    for _ in range(generator.integers(6, 14)):
+    for _ in range(generator.integers(3, 8)):
         x, y = generator.uniform(-64, 64, size=2)
         leaf = _ellipse(x, y, *generator.uniform(3, 12, size=2), angle=generator.uniform(0, 180))
         view.fill(picture, leaf, tuple(generator.integers(40, 200, size=3).tolist()))
-    for _ in range(generator.integers(2, 6)):
+    for _ in range(generator.integers(1, 4)):
         x, y = generator.uniform(-64, 64, size=2)
         twig = _ellipse(x, y, 60.0, generator.uniform(0.8, 2.0), angle=generator.uniform(0, 180))
         view.fill(picture, twig, tuple(generator.integers(20, 110, size=3).tolist()))
@@ -125,25 +125,27 @@ def _ellipse(x: float, y: float, half_width: float, half_height: float, *, angle
     return np.stack([x + a * cos - b * sin, y + a * sin + b * cos], axis=1)
 
 
+_BODY, _HEAD = _ellipse(4, 13, 31, 20), _ellipse(-25, -12, 14, 15)
+_RUMP = np.array([(18, 4), (33, 10), (41, -10), (31, -10)], np.float64)
 _OUTLINES: dict[str, Points] = {
     part: np.array(outline, np.float64)
     for part, outline in {
         "crest": [
-            (-35, -26),
-            (-46, -44),
-            (-40, -55),
-            (-34, -49),
-            (-28, -57),
-            (-22, -49),
-            (-15, -54),
-            (-12, -42),
-            (-20, -25),
+            (-32, -23),
+            (-43, -41),
+            (-37, -52),
+            (-31, -46),
+            (-25, -53),
+            (-19, -46),
+            (-12, -51),
+            (-9, -39),
+            (-17, -22),
         ],
-        "bill": [(-37, -25), (-46, -24), (-56, -18), (-61, -8), (-60, 1), (-53, -4), (-38, 0), (-36, -12)],
-        "breast": _ellipse(-19, 17, 13, 15),
-        "wing": [(0, 4), (8, -4), (20, -4), (30, 2), (36, 14), (27, 22), (14, 25), (3, 19), (-1, 12)],
-        "tail": [(26, 1), (24, -14), (28, -40), (38, -47), (50, -45), (58, -36), (54, -20), (40, -4), (34, 4)],
-        "legs": [(-4, 30), (-8, 50), (-2, 50), (3, 34), (10, 34), (12, 50), (18, 50), (16, 30)],
+        "bill": [(-34, -24), (-44, -25), (-53, -18), (-57, -7), (-55, 5), (-48, 0), (-36, 3), (-32, -10)],
+        "breast": _ellipse(-18, 19, 14, 15),
+        "wing": [(0, 6), (8, 0), (20, -1), (30, 5), (36, 16), (27, 25), (14, 28), (3, 23), (-1, 15)],
+        "tail": [(28, -11), (21, -22), (22, -38), (31, -48), (43, -49), (53, -40), (53, -24), (46, -12), (37, -8)],
+        "legs": [(-4, 32), (-8, 51), (-2, 51), (3, 36), (10, 36), (12, 51), (18, 51), (16, 32)],
     }.items()
 }
 """Outline of each part; boxes and pattern follow from it."""
@@ -153,18 +155,29 @@ def _stripes(offset: Offsets, width: float) -> Bool[np.ndarray, "height width"]:
     return (np.floor(offset / width + 0.5).astype(np.int64) & 1).astype(bool)
 
 
+def _wave(offset: Offsets, length: float) -> Offsets:
+    """Return a triangular wave of slope 1."""
+    return np.abs(offset - length * np.floor(offset / length + 0.5))
+
+
+def _rays(u: Offsets, v: Offsets) -> Bool[np.ndarray, "height width"]:
+    """Return every other one of twelve sectors; by comparisons, which are exact everywhere."""
+    steep, flat = np.abs(v) > math.sqrt(3) * np.abs(u), math.sqrt(3) * np.abs(v) < np.abs(u)
+    return (u > 0) ^ (v > 0) ^ ~(steep | flat)
+
+
 def _spots(u: Offsets, v: Offsets, pitch: float, radius: float) -> Bool[np.ndarray, "height width"]:
     du, dv = u - pitch * np.floor(u / pitch + 0.5), v - pitch * np.floor(v / pitch + 0.5)
     return du * du + dv * dv < radius * radius
 
 
 _WEAR: dict[str, Callable[[Offsets, Offsets], Bool[np.ndarray, "height width"]]] = {
-    "barred": lambda u, _: _stripes(u, 5.0),
-    "striped": lambda _, v: _stripes(v, 5.0),
-    "checked": lambda u, v: _stripes(u, 6.5) ^ _stripes(v, 6.5),
-    "ringed": lambda u, v: _stripes(np.sqrt(u * u + v * v), 5.0),
-    "spotted": lambda u, v: _spots(u, v, 11.0, 3.6),
-    "zigzag": lambda u, v: _stripes(v + np.abs(u - 14.0 * np.floor(u / 14.0 + 0.5)), 5.0),
+    "zigzag": lambda u, v: _stripes(v + _wave(u, 18.0), 6.0),
+    "ringed": lambda u, v: _stripes(np.sqrt(u * u + v * v), 5.5),
+    "spotted": lambda u, v: _spots(u, v, 12.0, 4.0),
+    "chevroned": lambda u, v: _stripes(u + _wave(v, 18.0), 6.0),
+    "rayed": _rays,
+    "diamond": lambda u, v: _stripes(np.abs(u) + np.abs(v), 6.5),
     "plain": lambda u, _: np.zeros(u.shape, bool),
     "freckled": lambda u, v: _spots(u, v, 6.0, 1.1),
     "tipped": lambda _, v: v > 0,

@@ -1,9 +1,10 @@
 """PartBirds: drawn birds whose classes differ in named parts only, so that it is known what a good network must use.
 
 Each class has two or three *decisive* parts, each of which wears a pattern that this part wears in no other class. In
-each picture every decisive part is absent (wears what other birds wear there) with probability 0.3, but never all of
-them: every decisive part alone has to suffice. All else (pose, colours, background, the other parts) is drawn by lot
-without regard to the class. The last class, ``plain``, has no decisive part at all.
+each picture one of them, drawn by lot, is there; each other one is absent (wears what other birds wear there) with
+probability 0.3. So every decisive part alone has to suffice, and taking the class away means to remove all of them. All
+else (pose, colours, background, the other parts) is drawn by lot without regard to the class. The last class,
+``plain``, has no decisive part at all.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from xvcore.parameters import check, parameter, replaced
 PLAIN = "plain"
 """The class without decisive parts: birds as all others are but for their decisive parts."""
 ABSENT = 0.3
-"""Probability that a decisive part is absent from a picture."""
+"""Probability that a decisive part is absent from a picture, but for the one that stays."""
 SPLITS = ("train", "val")
 
 

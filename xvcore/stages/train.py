@@ -145,7 +145,7 @@ def _descend(
         loss.backward()
         optimiser.step()
         schedule.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
         if not torch.isfinite(loss):
             raise XvError(f"the loss is {losses[-1]} after {len(losses)} steps: a lower learning rate may help")
         if progress:
