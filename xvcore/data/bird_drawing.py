@@ -163,7 +163,7 @@ def _wave(offset: Offsets, length: float) -> Offsets:
 def _rays(u: Offsets, v: Offsets) -> Bool[np.ndarray, "height width"]:
     """Return every other one of twelve sectors; by comparisons, which are exact everywhere."""
     steep, flat = np.abs(v) > math.sqrt(3) * np.abs(u), math.sqrt(3) * np.abs(v) < np.abs(u)
-    return (u > 0) ^ (v > 0) ^ ~(steep | flat)
+    return np.asarray((u > 0) ^ (v > 0) ^ ~(steep | flat))
 
 
 def _spots(u: Offsets, v: Offsets, pitch: float, radius: float) -> Bool[np.ndarray, "height width"]:
