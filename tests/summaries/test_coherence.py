@@ -255,7 +255,7 @@ def three_parts():
 
 
 @pytest.mark.parametrize("coherence", [Coherence(), Coherence(dense_flow=DenseFlow(sd_filter=False)), box_coherence()])
-def test_three_parts_at_random_places_become_three_pure_summaries(three_parts, coherence):
+def test_three_parts_at_random_places_become_pure_summaries_and_each_is_found(three_parts, coherence):
     images, regions, clusters, truth = three_parts
     summaries = [each for each in coherence(images, regions, clusters, ProposalFlow()) if each.accepted]
     parts = []
@@ -266,9 +266,9 @@ def test_three_parts_at_random_places_become_three_pure_summaries(three_parts, c
         ]
         found = [part_of(box, truth[number]) for number, box in where]
         assert len(set(found)) == 1
-        assert len(found) >= 7
+        assert len(found) >= coherence.min_images
         parts.append(found[0])
-    assert sorted(parts) == [0, 1, 2]
+    assert set(parts) == {0, 1, 2}
 
 
 def test_flow_lays_members_over_the_exemplar_as_its_parts_say(three_parts):
