@@ -1,11 +1,18 @@
-"""PF-WILLOW: PCK of NAM, PHM and LOM on the sub-classes at hand (Ham et al., CVPR 2016, raw flow, keypoint box).
+"""PF-WILLOW: how well NAM, PHM and LOM carry keypoints from one image to another.
 
-Run ``python tests/benchmarks/pf_willow.py FOLDER``.
+Protocol of Ham et al., CVPR 2016: all ordered pairs of a sub-class; PCK at α is the share of keypoints that land nearer
+than α times the larger side of the box around the target's keypoints. The flow is raw (no SD filter), in whole pixels:
+each keypoint goes with the most confident region that holds it.
+
+    python tests/benchmarks/pf_willow.py ../shared/data/pf-willow
 """
 
 import itertools
 import sys
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,64 +27,81 @@ from xvcore.summaries.visual.proposals import SelectiveSearch
 FLOWS = {
     "nam": ProposalFlow(kind="nam"),
     "phm": ProposalFlow(kind="phm"),
-    "lom, order-free": ProposalFlow(),
+    "lom": ProposalFlow(),
     "lom, sequential": ProposalFlow(order="sequential"),
 }
 THRESHOLDS = (0.05, 0.1, 0.2)
 
 
-def pck(folder: Path, search: SelectiveSearch | None = None) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Return PCK at each threshold, by flow and sub-class."""
-    found: dict[str, dict[str, tuple[float, ...]]] = {name: {} for name in FLOWS}
-    for subclass in sorted(each for each in folder.iterdir() if each.is_dir()):
-        pictures, points = _load(subclass)
-        with ThreadPoolExecutor() as pool:
-            boxes = list(pool.map(search or SelectiveSearch(), pictures))
-        described = [_proposals(picture, each) for picture, each in zip(pictures, boxes, strict=True)]
-        pairs = list(itertools.permutations(range(len(pictures)), 2))
-        for name, flow in FLOWS.items():
-            shares = []
-            for a, b in pairs:
-                size = pictures[b].shape[:2]
-                confidence = match(described[a], described[b], size, flow)
-                moved = transferred(points[a], described[a].boxes, described[b].boxes, confidence)
-                distance = np.linalg.norm(moved - points[b], axis=1)
-                side = np.ptp(points[b], axis=0).max()
-                shares.append([(distance < each * side).mean() for each in THRESHOLDS])
-            found[name][subclass.name] = tuple(np.mean(shares, axis=0))
+@dataclass(frozen=True)
+class Annotated:
+    """A picture with its keypoints (points, 2) as x, y in pixels, and its regions."""
+
+    size: tuple[int, int]
+    points: np.ndarray
+    proposals: Proposals
+
+
+def annotated(
+    folder: Path, search: SelectiveSearch | None = None, describe: WhitenedHog | None = None
+) -> list[Annotated]:
+    """Return the pictures of one sub-class."""
+    paths = sorted(folder.glob("*.mat"))
+    pictures = [cv2.cvtColor(cv2.imread(str(path.with_suffix(".png"))), cv2.COLOR_BGR2RGB) for path in paths]
+    with ThreadPoolExecutor() as pool:
+        boxes = list(pool.map(search or SelectiveSearch(), pictures))
+    found = []
+    for path, picture, each in zip(paths, pictures, boxes, strict=True):
+        descriptors = (describe or WhitenedHog())(torch.from_numpy(picture).movedim(-1, 0) / 255, each)
+        points = loadmat(path)["pts_coord"].T[:, :2].astype(float)
+        found.append(Annotated(picture.shape[:2], points, Proposals(each, descriptors)))
     return found
 
 
-def transferred(points: np.ndarray, boxes_a, boxes_b, confidence) -> np.ndarray:
-    """Move each point with the best match of the most confident region that holds it (raw flow, whole pixels)."""
-    best, counterpart = confidence.max(dim=1)
-    order = best.argsort(descending=True).numpy()
-    a, b = boxes_a.numpy()[order], boxes_b.numpy()[counterpart.numpy()[order]]
-    confident = best.numpy()[order] > 0
-    moved = np.full_like(points, np.inf)
+def pck(images: Sequence[Annotated], flow: ProposalFlow) -> tuple[float, ...]:
+    """Return PCK at each threshold, mean over all ordered pairs of images."""
+    shares = []
+    for a, b in itertools.permutations(images, 2):
+        confidence = match(a.proposals, b.proposals, b.size, flow)
+        moved = carried(a.points, a.proposals.boxes.numpy(), b.proposals.boxes.numpy(), confidence)
+        distance = np.linalg.norm(moved - b.points, axis=1)
+        side = np.ptp(b.points, axis=0).max()
+        shares.append([(distance < each * side).mean() for each in THRESHOLDS])
+    return tuple(np.mean(shares, axis=0).tolist())
+
+
+def carried(points: np.ndarray, boxes_a: np.ndarray, boxes_b: np.ndarray, confidence: torch.Tensor) -> np.ndarray:
+    """Return where each point lands; one that no region holds stays in place."""
+    best, counterpart = (each.numpy() for each in confidence.max(dim=1))
+    order = np.argsort(-best, kind="stable")
+    order = order[best[order] > 0]
+    a, b = boxes_a[order], boxes_b[counterpart[order]]
+    moved = points.copy()
     for index, point in enumerate(points):
-        inside = confident & (point >= a[:, :2]).all(axis=1) & (point <= a[:, :2] + a[:, 2:]).all(axis=1)
+        inside = (point >= a[:, :2]).all(axis=1) & (point <= a[:, :2] + a[:, 2:]).all(axis=1)
         if inside.any():
             k = int(np.argmax(inside))
-            moved[index] = point + np.round(b[k, :2] + (point - a[k, :2]) * b[k, 2:] / a[k, 2:] - point)
+            moved[index] += np.round(b[k, :2] + (point - a[k, :2]) * b[k, 2:] / a[k, 2:] - point)
     return moved
 
 
-def _load(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    pictures, points = [], []
-    for path in sorted(folder.glob("*.mat")):
-        pictures.append(cv2.cvtColor(cv2.imread(str(path.with_suffix(".png"))), cv2.COLOR_BGR2RGB))
-        points.append(loadmat(path)["pts_coord"].T[:, :2].astype(float))
-    return pictures, points
-
-
-def _proposals(picture: np.ndarray, boxes: torch.Tensor) -> Proposals:
-    tensor = torch.from_numpy(picture).movedim(-1, 0) / 255
-    return Proposals(boxes, WhitenedHog()(tensor, boxes))
+def table(folder: Path, flows: Mapping[str, ProposalFlow] = FLOWS) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Return PCK by flow and sub-class; says on the way what it found."""
+    found: dict[str, dict[str, tuple[float, ...]]] = {name: {} for name in flows}
+    for each in sorted(each for each in folder.iterdir() if each.is_dir()):
+        images = annotated(each)
+        for name, flow in flows.items():
+            start = time.process_time()
+            found[name][each.name] = pck(images, flow)
+            shown = "  ".join(f"@{t} {p:.3f}" for t, p in zip(THRESHOLDS, found[name][each.name], strict=True))
+            print(f"{each.name:15s} {name:16s} {shown}   ({time.process_time() - start:.0f} s cpu)", flush=True)
+    for name, by_class in found.items():
+        mean = np.mean(list(by_class.values()), axis=0)
+        print(
+            f"mean            {name:16s} " + "  ".join(f"@{t} {p:.3f}" for t, p in zip(THRESHOLDS, mean, strict=True))
+        )
+    return found
 
 
 if __name__ == "__main__":
-    for name, by_class in pck(Path(sys.argv[1])).items():
-        mean = np.mean(list(by_class.values()), axis=0)
-        classes = "  ".join(f"{key} {value[1]:.3f}" for key, value in by_class.items())
-        sys.stdout.write(f"{name:16s} mean @.05 {mean[0]:.3f}  @.1 {mean[1]:.3f}  @.2 {mean[2]:.3f}   ({classes})\n")
+    table(Path(sys.argv[1]))

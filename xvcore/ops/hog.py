@@ -16,6 +16,7 @@ CHANNELS = 31
 _EPSILON = 1e-4
 _CLIP = 0.2
 _TEXTURE = 0.2357
+_TIE = 1e-5
 
 
 def hog(pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch rows columns 31"]:
@@ -70,7 +71,8 @@ def _votes(pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "ba
     dx = seen[:, :, 1:-1, 2:] - seen[:, :, 1:-1, :-2]
     dy = seen[:, :, 2:, 1:-1] - seen[:, :, :-2, 1:-1]
     dx, dy, strength = _strongest(dx, dy)
-    direction = (torch.atan2(dy, dx) * (9 / math.pi)).round().long().remainder(18)
+    # Upright gradients lie half-way between two directions and go to the first of them, whatever the rounding.
+    direction = (torch.atan2(dy, dx) * (9 / math.pi) - (0.5 + _TIE)).ceil().long().remainder(18)
     votes = torch.zeros(len(seen), 18, *dx.shape[1:], device=seen.device, dtype=seen.dtype)
     votes.scatter_(1, direction[:, None], strength.sqrt()[:, None])
     return _sharing(rows, votes) @ (votes @ _sharing(columns, votes).T)

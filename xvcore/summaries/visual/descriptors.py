@@ -39,8 +39,9 @@ class WhitenedHog:
         boxes : in pixels of the picture
         """
         mean, matrix = whitening(self.background, self.ridge, picture.device)
+        if not len(boxes):
+            return torch.zeros(0, len(matrix), device=picture.device)
         grown = torch.cat([boxes[:, :2] - boxes[:, 2:] / 8, boxes[:, 2:] * 1.25], dim=1).to(picture.device)
         side = (CELLS + 2) * 8
         parts = [hog(crops(picture * 255, part, side)) - mean for part in grown.split(_CHUNK)]
-        features = torch.cat(parts).flatten(1) if len(boxes) else torch.zeros(0, len(matrix), device=picture.device)
-        return features @ matrix.T
+        return torch.cat(parts).flatten(1) @ matrix.T

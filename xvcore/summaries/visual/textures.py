@@ -27,9 +27,9 @@ class DeadLeaves:
     """
 
     side: int = parameter(320, "Side of a picture, in pixels", ge=80)
-    shapes: tuple[int, ...] = parameter((20, 800), "Fewest and most shapes of a picture, log-uniform between", ge=1)
+    shapes: tuple[int, ...] = parameter((100, 1000), "Fewest and most shapes of a picture, log-uniform between", ge=1)
     smallest_px: float = parameter(4.0, "Least radius of a shape", ge=1)
-    upright: float = parameter(0.5, "Share of shapes and textures that are level, give or take 4 degrees", ge=0, le=1)
+    upright: float = parameter(0.25, "Share of shapes and textures that are level, give or take 4 degrees", ge=0, le=1)
     textured: float = parameter(0.5, "Share of shapes with a texture", ge=0, le=1)
 
     def __post_init__(self) -> None:
