@@ -56,4 +56,4 @@ def _architecture(name: str, widths: tuple[int, int, int, int, int]) -> Architec
 
 
 architectures.register("partbirds_wide")(_architecture("partbirds_wide", (16, 32, 48, 64, 96)))
-architectures.register("partbirds_narrow")(_architecture("partbirds_narrow", (6, 8, 12, 16, 24)))
+architectures.register("partbirds_narrow")(_architecture("partbirds_narrow", (4, 6, 8, 12, 16)))
