@@ -1,5 +1,7 @@
 """Preprocessing equals the official transforms, and its geometry equals what happens to painted dots."""
 
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -149,3 +151,15 @@ def test_an_impossible_preprocessing_is_refused(change):
 def test_an_unknown_interpolation_is_refused_with_the_known_ones():
     with pytest.raises(UnknownNameError, match="did you mean bilinear"):
         Preprocessing(interpolation="bilinaer")
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (90_000, 40)])
+def test_a_strip_costs_no_more_memory_than_its_crop(size):
+    ramp = np.linspace(0, 255, max(size)).astype(np.uint8)
+    grey = np.broadcast_to(ramp[None, :] if size[0] > size[1] else ramp[:, None], size[::-1])
+    picture = Image.fromarray(np.ascontiguousarray(grey)).convert("RGB")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pixels = Preprocessing().pixels(picture)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 1e6  # kilobytes; resized whole the thinnest would take 12 GB
+    assert (pixels - 0.5).abs().max() < 0.05  # the middle of the ramp

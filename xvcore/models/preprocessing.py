@@ -47,6 +47,10 @@ class Geometry:
         return moved
 
 
+MAX_RESIZED_PX = 2**26
+"""Largest picture made on the way to the crop; at 3 bytes a pixel, 200 MB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """Resize, centre crop, normalise: what a network's weights were trained to expect.
@@ -62,7 +66,9 @@ class Preprocessing:
     Notes
     -----
     Sizes are rounded as torchvision's ``Resize`` and ``CenterCrop`` do, so that ``normalise(pixels(image)[None])``
-    equals the official transform of the published weights. A picture smaller than the crop is padded with black.
+    equals the official transform of the published weights. A picture smaller than the crop is padded with black. Of a
+    strip that would take gigabytes once resized (60 000 × 1 pixels, say) only what the crop keeps is resampled, which
+    moves values at the crop's edges a little.
     """
 
     input_px: tuple[int, int] = (224, 224)
@@ -84,10 +90,17 @@ class Preprocessing:
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 height width"]:
         """Return the picture resized and cropped, RGB in [0, 1]: the input before normalisation."""
         rgb = image if image.mode == "RGB" else image.convert("RGB")
-        resized = rgb.resize(self._resized(rgb.width, rgb.height), RESAMPLING[self.interpolation])
-        left, top = self._corner(resized.width, resized.height)
+        by = RESAMPLING[self.interpolation]
+        size = self._resized(rgb.width, rgb.height)
+        left, top = self._corner(*size)
         height, width = self.input_px
-        cropped = resized.crop((left, top, left + width, top + height))
+        window = (left, top, left + width, top + height)
+        if size[0] * size[1] <= MAX_RESIZED_PX or left < 0 or top < 0:
+            cropped = rgb.resize(size, by).crop(window)
+        else:
+            scale_x, scale_y = rgb.width / size[0], rgb.height / size[1]
+            box = (window[0] * scale_x, window[1] * scale_y, window[2] * scale_x, window[3] * scale_y)
+            cropped = rgb.resize((width, height), by, box=box)
         return torch.from_numpy(np.array(cropped)).permute(2, 0, 1).contiguous().float() / 255
 
     def normalise(self, images: Images) -> Images:
