@@ -6,10 +6,14 @@ from xvcore.errors import XvError
 from xvcore.summaries.visual.clustering import Clustering
 
 
-def apcluster(scores, damping=0.9, max_iter=1000, convergence_iter=100, scale=1.3, seed=0):
+def apcluster(scores, damping=0.9, max_iter=1000, convergence_iter=100, scale=1.3, seed=0, shift="all"):
     """Spec 2.6 in loops over messages: the shift, the preference, the messages, the exemplars, the refinement."""
     s = np.array(scores, dtype=np.float64)
     n = len(s)
+    if shift == "pairs":
+        most = max(s[i, k] for i in range(n) for k in range(n) if i != k)
+        for i in range(n):
+            s[i, i] = min(s[i, i], most)
     s -= s.max()
     np.fill_diagonal(s, scale * np.median(s))
     s += (np.finfo(float).eps * s + np.finfo(float).tiny * 100) * np.random.RandomState(seed).standard_normal((n, n))
@@ -48,11 +52,12 @@ def clustered_scores(seed, n=14, k=3):
     return scores + rng.random((n, n))  # not symmetric, as self-matches are not
 
 
+@pytest.mark.parametrize("shift", ["pairs", "all"])
 @pytest.mark.parametrize("seed", range(4))
-def test_labels_equal_a_literal_affinity_propagation(seed):
+def test_labels_equal_a_literal_affinity_propagation(seed, shift):
     scores = clustered_scores(seed)
-    found = Clustering()(torch.from_numpy(scores))
-    assert found.exemplars[found.labels].tolist() == apcluster(scores)
+    found = Clustering(shift=shift)(torch.from_numpy(scores))
+    assert found.exemplars[found.labels].tolist() == apcluster(scores, shift=shift)
     assert found.converged
     assert 100 < found.n_iter < 1000
     assert found.exemplars.tolist() == sorted(found.exemplars.tolist())
@@ -108,8 +113,8 @@ def test_equal_similarities_are_one_cluster(n, value):
 
 def test_two_regions_are_alone_where_each_prefers_itself():
     scores = torch.tensor([[10.0, 0.0], [0.0, 10.0]])
-    assert Clustering()(scores).labels.tolist() == [0, 1]
-    assert Clustering(preference_scale=3.0)(scores).labels.tolist() == [0, 0]
+    assert Clustering(shift="all")(scores).labels.tolist() == [0, 1]
+    assert Clustering(shift="all", preference_scale=3.0)(scores).labels.tolist() == [0, 0]
 
 
 def test_a_higher_scale_of_the_preference_gives_no_more_clusters():
@@ -122,3 +127,12 @@ def test_a_higher_scale_of_the_preference_gives_no_more_clusters():
 def test_similarities_that_are_not_finite_are_refused():
     with pytest.raises(XvError, match="1 similarities"):
         Clustering()(torch.tensor([[1.0, float("nan")], [0.0, 1.0]]))
+
+
+def test_how_similar_a_region_is_to_itself_matters_to_the_published_shift_only():
+    scores = clustered_scores(0)
+    raised = scores + np.diag(np.full(len(scores), 40 * scores.max()))
+    first, second = (Clustering()(torch.from_numpy(each)) for each in (scores, raised))
+    assert torch.equal(first.labels, second.labels)
+    assert len(first.exemplars) > 1
+    assert len(Clustering(shift="all")(torch.from_numpy(raised)).exemplars) == 1

@@ -81,8 +81,8 @@ def literal_summaries(images, regions, clusters, top_k=10, min_images=3):
     return result
 
 
-def box_coherence(**changes):
-    return Coherence(alignment="box", **changes)
+def flow_coherence(**changes):
+    return Coherence(alignment="flow", **changes)
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -92,7 +92,7 @@ seeds = st.integers(0, 2**32 - 1)
 @given(seeds)
 def test_summaries_equal_the_literal_rules(seed):
     given_class = random_class(seed)
-    found = box_coherence()(*given_class, ProposalFlow())
+    found = Coherence()(*given_class, ProposalFlow())
     for summary, (members, median, score, accepted, kept) in zip(found, literal_summaries(*given_class), strict=True):
         assert list(summary.members) == members
         assert summary.exemplar == members[0]
@@ -121,8 +121,8 @@ def test_the_order_of_regions_images_and_clusters_does_not_matter(seed):
         of_clusters.argsort()[clusters.labels[of_regions]].tolist(),
         of_regions.argsort()[clusters.exemplars[of_clusters]].tolist(),
     )
-    plain = box_coherence()(images, regions, clusters, ProposalFlow())
-    mixed = box_coherence()(mixed_images, mixed_regions, mixed_clusters, ProposalFlow())
+    plain = Coherence()(images, regions, clusters, ProposalFlow())
+    mixed = Coherence()(mixed_images, mixed_regions, mixed_clusters, ProposalFlow())
     for number, summary in zip(of_clusters.tolist(), mixed, strict=True):
         assert of_regions[list(summary.members)].tolist() == list(plain[number].members)
         assert summary.accepted == plain[number].accepted
@@ -133,7 +133,7 @@ def test_the_order_of_regions_images_and_clusters_does_not_matter(seed):
 @settings(max_examples=25, deadline=None)
 @given(seeds)
 def test_at_least_half_of_the_clusters_that_can_be_judged_are_accepted(seed):
-    found = box_coherence()(*random_class(seed), ProposalFlow())
+    found = Coherence()(*random_class(seed), ProposalFlow())
     medians = [each.ssim_median for each in found if each.rejected in (None, "coherence")]
     if medians and np.median(medians) > 0:
         assert 2 * sum(each.accepted for each in found) >= len(medians)
@@ -143,7 +143,7 @@ def test_at_least_half_of_the_clusters_that_can_be_judged_are_accepted(seed):
 @given(seeds, st.integers(1, 3))
 def test_clusters_of_one_image_change_nothing_and_are_no_summaries(seed, n_lonely):
     images, regions, clusters = random_class(seed)
-    plain = box_coherence()(images, regions, clusters, ProposalFlow())
+    plain = Coherence()(images, regions, clusters, ProposalFlow())
     n, lonely = len(regions.image), torch.arange(n_lonely)
     scores = torch.zeros(n + n_lonely, n + n_lonely)
     scores[:n, :n] = regions.scores
@@ -152,7 +152,7 @@ def test_clusters_of_one_image_change_nothing_and_are_no_summaries(seed, n_lonel
     )
     labels = clusters.labels.tolist() + list(range(5, 5 + n_lonely))
     exemplars = clusters.exemplars.tolist() + list(range(n, n + n_lonely))
-    found = box_coherence()(images, more, make_clusters(labels, exemplars), ProposalFlow())
+    found = Coherence()(images, more, make_clusters(labels, exemplars), ProposalFlow())
     assert [(each.accepted, each.kept) for each in found[:5]] == [(each.accepted, each.kept) for each in plain]
     assert all(each.rejected == "support" and np.isnan(each.ssim_median) for each in found[5:])
 
@@ -160,7 +160,7 @@ def test_clusters_of_one_image_change_nothing_and_are_no_summaries(seed, n_lonel
 def test_a_summary_without_a_common_salient_pixel_is_rejected():
     images, regions, clusters = random_class(0, n_clusters=1)
     blind = ClassImages(images.images, torch.zeros_like(images.salient), images.proposals)
-    (summary,) = box_coherence()(blind, regions, clusters, ProposalFlow())
+    (summary,) = Coherence()(blind, regions, clusters, ProposalFlow())
     assert summary.rejected == "mask"
     assert not summary.accepted
     assert np.isfinite(summary.ssim_median)
@@ -254,7 +254,9 @@ def three_parts():
     return images, regions, Clustering()(regions.scores), truth
 
 
-@pytest.mark.parametrize("coherence", [Coherence(), Coherence(dense_flow=DenseFlow(sd_filter=False)), box_coherence()])
+@pytest.mark.parametrize(
+    "coherence", [Coherence(), flow_coherence(), flow_coherence(dense_flow=DenseFlow(sd_filter=False))]
+)
 def test_three_parts_at_random_places_become_pure_summaries_and_each_is_found(three_parts, coherence):
     images, regions, clusters, truth = three_parts
     summaries = [each for each in coherence(images, regions, clusters, ProposalFlow()) if each.accepted]
@@ -273,7 +275,7 @@ def test_three_parts_at_random_places_become_pure_summaries_and_each_is_found(th
 
 def test_flow_lays_members_over_the_exemplar_as_its_parts_say(three_parts):
     images, regions, clusters, _ = three_parts
-    summaries = Coherence()(images, regions, clusters, ProposalFlow())
+    summaries = flow_coherence()(images, regions, clusters, ProposalFlow())
     pixels = (images.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
     for summary in summaries[:1]:
         crops = []

@@ -19,7 +19,7 @@ from xvcore.stages.settings import VisualSummaries
 from xvcore.store import Store
 
 METHOD = "visual-summaries"
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Counted up whenever a change of the code moves the numbers: old results are then recomputed, not mixed."""
 
 Progress = Callable[[int, int], None]

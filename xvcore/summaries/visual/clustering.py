@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,8 +39,12 @@ class Clusters:
 class Clustering:
     """Affinity propagation [1]_ with the constants of the visual summaries [2]_.
 
-    Similarities are shifted to S - max(S) <= 0; the preference is ``preference_scale`` times their median over **all**
-    entries, diagonal and pairs of one image included. After the messages have settled, each cluster takes the member
+    Similarities are shifted to S - max <= 0; the preference is ``preference_scale`` times their median over **all**
+    entries, diagonal and pairs of one image included. The published code takes the maximum over all of S, which is a
+    region's similarity to itself. On photographs that is tens of times what any two regions reach (12 robins: 272
+    against 36), a cluster then costs more than its members can gain, and a class of a few dozen images ends as a single
+    cluster. By default the maximum is taken over pairs of different regions, the only entries that the messages use;
+    where regions repeat exactly, as drawn ones do, the two hardly differ. After the messages have settled, each cluster takes the member
     with the largest column sum as its exemplar, and regions join the nearest exemplar once more (scikit-learn does
     both, as the authors' code does).
 
@@ -53,6 +58,9 @@ class Clustering:
        Summaries, BMVC 2018.
     """
 
+    shift: Literal["pairs", "all"] = parameter(
+        "pairs", "What the similarities are shifted by: the maximum over pairs of regions (ours), or over all (paper)"
+    )
     preference_scale: float = parameter(1.3, "Preference as a multiple of the median; larger: fewer clusters", ge=0)
     damping: float = parameter(0.9, "Share of the old message kept in each iteration", ge=0.5, le=0.999)
     max_iter: int = parameter(1000, "Most iterations", ge=1)
@@ -83,9 +91,12 @@ class Clustering:
         n_regions = len(similarity)
         if n_regions == 0:
             return _clusters(np.zeros(0), np.zeros(0), preference=0.0)
+        is_pair = ~np.eye(n_regions, dtype=bool)
+        if self.shift == "pairs" and n_regions > 1:
+            similarity = np.minimum(similarity, similarity[is_pair].max())
         similarity -= similarity.max()
         preference = float(self.preference_scale * np.median(similarity))
-        others = similarity[~np.eye(n_regions, dtype=bool)]
+        others = similarity[is_pair]
         if not others.size or (others == others[0]).all():
             each_alone = others.size and preference > others[0]
             labels = np.arange(n_regions) if each_alone else np.zeros(n_regions)
