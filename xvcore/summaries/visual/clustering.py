@@ -41,12 +41,12 @@ class Clustering:
 
     Similarities are shifted to S - max <= 0; the preference is ``preference_scale`` times their median over **all**
     entries, diagonal and pairs of one image included. The published code takes the maximum over all of S, which is a
-    region's similarity to itself. On photographs that is tens of times what any two regions reach (12 robins: 272
+    region's similarity to itself. On photographs that is many times what the best pair reaches (12 robins: 272
     against 36), a cluster then costs more than its members can gain, and a class of a few dozen images ends as a single
     cluster. By default the maximum is taken over pairs of different regions, the only entries that the messages use;
-    where regions repeat exactly, as drawn ones do, the two hardly differ. After the messages have settled, each cluster takes the member
-    with the largest column sum as its exemplar, and regions join the nearest exemplar once more (scikit-learn does
-    both, as the authors' code does).
+    where regions repeat exactly, as drawn ones do, the two hardly differ. After the messages have settled, each cluster
+    takes the member with the largest column sum as its exemplar, and regions join the nearest exemplar once more
+    (scikit-learn does both, as the authors' code does).
 
     The similarities are used as they are, not made symmetric: row i, column k says how well k stands for i. Blocks
     of two different images are symmetric by construction, the match of an image with itself is not.

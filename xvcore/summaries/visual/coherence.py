@@ -81,7 +81,8 @@ class Coherence:
     """Accepts a cluster when its aligned regions are about as similar as those of the class's other clusters are.
 
     Each member is laid over the exemplar: its box onto the exemplar's box, or, as published, its image warped into the
-    exemplar's frame along the dense flow and cropped to the exemplar's box. With C the structural similarity of each pair of crops (diagonal 1):
+    exemplar's frame along the dense flow and cropped to the exemplar's box. With C the structural similarity of each
+    pair of crops (diagonal 1):
 
         med_c = median of C off the diagonal;   med_all = median of med_c over the clusters
         score = med_c / med_all;   accepted iff med_c >= acceptance * med_all
@@ -90,11 +91,11 @@ class Coherence:
     So, while med_all > 0, at least half of the clusters that can be judged pass: the number of summaries means little
     without the number of images. Box onto box is the default since the dense flow follows the most confident region
     around a pixel, often the whole animal, and misses parts of a few pixels: on six PartBirds classes it finds .72 of
-    the decisive parts at purity .985, box onto box all of them at 1.0. Three more things differ from the published code. Clusters of fewer than ``min_images``
-    images, or without a common salient pixel, are rejected first and do not enter med_all: there a single cluster of
-    one image turns every comparison into NaN, by which **all** clusters are accepted. A summary always keeps its
-    exemplar. And where the rule for members would leave fewer than ``min_images``, there is no majority to be an
-    outlier of, and all stay.
+    the decisive parts at purity .985, box onto box all of them at 1.0. Three more things differ from the published
+    code. Clusters of fewer than ``min_images`` images, or without a common salient pixel, are rejected first and do not
+    enter med_all: there a single cluster of one image turns every comparison into NaN, by which **all** clusters are
+    accepted. A summary always keeps its exemplar. And where the rule for members would leave fewer than ``min_images``,
+    there is no majority to be an outlier of, and all stay.
 
     Source: Godi, Carletti, Aghaei, Giuliari, Cristani, Understanding Deep Architectures by Visual Summaries, BMVC 2018.
     """
