@@ -11,6 +11,7 @@ from torch import Tensor
 from xvcore.data import Batch, ManifestRow, load_batches
 from xvcore.errors import ImageError
 from xvcore.stages.run import Run
+from xvcore.stages.settings import Settings
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -18,7 +19,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def frozen_manifest(run: Run, class_id: str) -> list[ManifestRow]:
+def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
     """Return what the run saw of a class, as its manifest table has it."""
     rows = records(run.store.read("manifest", run.run_id, class_id))
     return [
@@ -34,7 +35,7 @@ def frozen_manifest(run: Run, class_id: str) -> list[ManifestRow]:
     ]
 
 
-def batches(run: Run, class_id: str, image_ids: Sequence[str] | None = None) -> Iterator[Batch]:
+def batches(run: Run[Settings], class_id: str, image_ids: Sequence[str] | None = None) -> Iterator[Batch]:
     """Yield the pictures of a class (or those named) in the manifest's order, decoded ahead in threads."""
     rows = frozen_manifest(run, class_id)
     if image_ids is not None:
@@ -43,7 +44,7 @@ def batches(run: Run, class_id: str, image_ids: Sequence[str] | None = None) -> 
     return load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=run.spec.batch_size)
 
 
-def pictures(run: Run, class_id: str, image_ids: Sequence[str]) -> Tensor:
+def pictures(run: Run[Settings], class_id: str, image_ids: Sequence[str]) -> Tensor:
     """Return named pictures of a class as one tensor (images, 3, height, width) in [0, 1] on the CPU, in that order.
 
     Raises
@@ -66,7 +67,7 @@ def as_bytes(images: Tensor) -> np.ndarray:
     return np.ascontiguousarray(images.mul(255).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy())
 
 
-def masked_images(run: Run, class_id: str) -> pd.DataFrame:
+def masked_images(run: Run[Settings], class_id: str) -> pd.DataFrame:
     """Return the crisp masks of a class, one row per image, sorted by image id."""
     masks = run.store.read("masks", run.run_id, class_id)
     crisp = masks[masks["kind"] == "sharp"]

@@ -10,10 +10,11 @@ from xvcore.methods.sparse_mask import SparseMasks
 from xvcore.ops.components import count_components
 from xvcore.stages.images import batches
 from xvcore.stages.run import Progress, Run
+from xvcore.stages.settings import VisualSummaries
 from xvcore.store.encode import map_cell, rle_encode
 
 
-def mask(run: Run, class_id: str, progress: Progress | None = None) -> int:
+def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
     """Write two rows of ``masks`` (smooth, sharp) per image that passed the gate; return the number of images."""
     predictions = run.store.read("predictions", run.run_id, class_id)
     passed = predictions[predictions["error"].isna() & predictions["skipped"].isna()]

@@ -10,11 +10,12 @@ import torch
 from xvcore.stages.images import masked_images, pictures, records
 from xvcore.stages.propose import cached_boxes
 from xvcore.stages.run import Progress, Run
+from xvcore.stages.settings import VisualSummaries
 from xvcore.store.encode import rle_decode
 from xvcore.summaries.visual.proposal_flow import ClassMatches, Proposals, match_all
 
 
-def match(run: Run, class_id: str, progress: Progress | None = None) -> int:
+def match(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
     """Write the candidate regions of a class and the similarity of those kept; return the number kept.
 
     A candidate is a proposal that the crisp mask removes to more than ``pruning.coverage``; kept are those that are
@@ -44,7 +45,7 @@ def match(run: Run, class_id: str, progress: Progress | None = None) -> int:
     return int(candidates["kept"].sum()) if len(candidates) else 0
 
 
-def described(run: Run, class_id: str, image_ids: list[str]) -> dict[str, Proposals]:
+def described(run: Run[VisualSummaries], class_id: str, image_ids: list[str]) -> dict[str, Proposals]:
     """Return boxes and descriptors of each named image, on the classifier's device; recomputed, never stored."""
     boxes = cached_boxes(run, class_id)
     found: dict[str, Proposals] = {}
@@ -64,7 +65,11 @@ def symmetric(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _candidates(
-    run: Run, images: pd.DataFrame, proposals: dict[str, Proposals], shares: list[torch.Tensor], matches: ClassMatches
+    run: Run[VisualSummaries],
+    images: pd.DataFrame,
+    proposals: dict[str, Proposals],
+    shares: list[torch.Tensor],
+    matches: ClassMatches,
 ) -> pd.DataFrame:
     image, box = matches.image.cpu().numpy(), matches.box.cpu().numpy()
     image_ids = images["image_id"].to_numpy()
@@ -93,7 +98,7 @@ def _within_cap(score: np.ndarray, most: int) -> np.ndarray:
     return chosen
 
 
-def _pairs(run: Run, class_id: str, candidates: pd.DataFrame, scores: torch.Tensor) -> pa.Table:
+def _pairs(run: Run[VisualSummaries], class_id: str, candidates: pd.DataFrame, scores: torch.Tensor) -> pa.Table:
     ids = np.flatnonzero(candidates["kept"].to_numpy())
     chosen = scores.cpu().numpy()[np.ix_(ids, ids)]
     i, j = np.triu_indices(len(ids), k=1)

@@ -8,9 +8,10 @@ import pandas as pd
 from xvcore.analyses.parts import PartShares
 from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
+from xvcore.stages.settings import Settings
 
 
-def locate_parts(run: Run, class_id: str, _progress: Progress | None = None) -> int:
+def locate_parts(run: Run[Settings], class_id: str, _progress: Progress | None = None) -> int:
     """Write one row of ``summary_parts`` per accepted summary and return their number; none without annotations."""
     annotated = parts_in_input(run, class_id)
     clusters = run.store.read("clusters", run.run_id, class_id)
@@ -25,7 +26,7 @@ def locate_parts(run: Run, class_id: str, _progress: Progress | None = None) -> 
     return len(rows)
 
 
-def parts_in_input(run: Run, class_id: str) -> pd.DataFrame:
+def parts_in_input(run: Run[Settings], class_id: str) -> pd.DataFrame:
     """Return the annotated parts of a class in pixels of the network's input: image_id, part, x, y, w, h, visible.
 
     A part whose middle the crop cut off is not visible.

@@ -1,4 +1,4 @@
-"""The stages of visual summaries in their order, and the record of each class: ``class_runs`` is written last."""
+"""The stages of a method in their order, and the record of each class: ``class_runs`` is written last."""
 
 import datetime
 import json
@@ -8,17 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from xvcore.registry import Registry
 from xvcore.stages.images import records
-from xvcore.stages.mask import mask
-from xvcore.stages.match import match
-from xvcore.stages.parts import locate_parts
-from xvcore.stages.predict import predict
-from xvcore.stages.propose import propose
 from xvcore.stages.run import Progress, Run
-from xvcore.stages.summarise import summarise
+from xvcore.stages.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -32,25 +27,40 @@ class Stage:
 
     verb: str
     table: str | None
-    work: Callable[[Run, str, Progress | None], int]
+    work: Callable[[Run[Any], str, Progress | None], int]
 
 
-STAGES = (
-    Stage("predict", "predictions", predict),
-    Stage("mask", "masks", mask),
-    Stage("propose", None, propose),
-    Stage("match", "candidates", match),
-    Stage("summarise", "clusters", summarise),
-    Stage("locate_parts", "summary_parts", locate_parts),
-)
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What a method does with a class, and with a run once its classes are done.
+
+    Parameters
+    ----------
+    stages : in their order; the first is *predict*, which freezes what the run sees
+    count : columns of ``class_runs`` that this method adds, from what the stages of a class left
+    gather : joins what the classes left into the tables of the whole run; None where every table is of a class
+    """
+
+    stages: tuple[Stage, ...]
+    count: Callable[[Run[Any], str], dict[str, int]]
+    gather: Callable[[Run[Any]], None] | None = None
 
 
-def is_complete(run: Run, class_id: str) -> bool:
+pipelines: Registry[Pipeline] = Registry("method", "xvcore.stages.pipelines")
+"""The pipeline of each method, under the name that its settings give."""
+
+
+def stages_of(run: Run[Settings]) -> tuple[Stage, ...]:
+    """Return the stages of the run's method in their order."""
+    return pipelines[run.settings.method].stages
+
+
+def is_complete(run: Run[Settings], class_id: str) -> bool:
     """Say whether the class needs no more work: its record exists and is neither failed nor unfinished."""
     return _record(run, class_id).get("status") in ("complete", "skipped")
 
 
-def begin(run: Run, class_id: str) -> None:
+def begin(run: Run[Settings], class_id: str) -> None:
     """Record that work on a class has started; counts the attempts."""
     before = _record(run, class_id)
     _write_record(
@@ -65,9 +75,9 @@ def begin(run: Run, class_id: str) -> None:
     )
 
 
-def run_stage(run: Run, class_id: str, verb: str, progress: Progress | None = None) -> int | None:
+def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress | None = None) -> int | None:
     """Run one stage of one class unless its table is there; return what it counted, None where it was done before."""
-    stage = next(each for each in STAGES if each.verb == verb)
+    stage = next(each for each in stages_of(run) if each.verb == verb)
     if stage.table and run.store.has(stage.table, run.run_id, class_id):
         logger.info("%s %s: %s was done before", run.classifier.name, class_id, verb)
         return None
@@ -82,26 +92,42 @@ def run_stage(run: Run, class_id: str, verb: str, progress: Progress | None = No
     return count
 
 
-def finish(run: Run, class_id: str) -> dict[str, Any]:
+def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
     """Count what the stages left, write the commit record of the class and return it.
 
     A class without a single image past the gate is ``skipped``, and the record says so.
     """
-    _trim_similarity(run, class_id)
-    record = {**_record(run, class_id), **_counts(run, class_id)}
-    record["status"] = "complete" if record["n_masks"] else "skipped"
-    record["error"] = None if record["n_masks"] else "no image passed the gate"
+    predictions = run.store.read("predictions", run.run_id, class_id, columns=["correct", "skipped", "error"])
+    n_passed = int((predictions["error"].isna() & predictions["skipped"].isna()).sum())
+    record = {
+        **_record(run, class_id),
+        "n_images": len(predictions),
+        "n_errors": int(predictions["error"].notna().sum()),
+        "n_correct": int(predictions["correct"].fillna(value=False).astype(bool).sum()),
+        **pipelines[run.settings.method].count(run, class_id),
+        "status": "complete" if n_passed else "skipped",
+        "error": None if n_passed else "no image passed the gate",
+    }
     _write_record(run, class_id, record)
     return record
 
 
-def fail(run: Run, class_id: str, error: BaseException) -> None:
+def gather(run: Run[Settings]) -> None:
+    """Join what the finished classes left into the tables of the whole run, where the method has such."""
+    work = pipelines[run.settings.method].gather
+    if work:
+        work(run)
+
+
+def fail(run: Run[Settings], class_id: str, error: BaseException) -> None:
     """Record why a class failed; the next run tries it again and keeps the stages that are done."""
     record = {**_record(run, class_id), "status": "failed", "error": f"{type(error).__name__}: {error}"}
     _write_record(run, class_id, record)
 
 
-def summarise_class(run: Run, class_id: str, progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
+def complete_class(
+    run: Run[Settings], class_id: str, progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, Any]:
     """Do all stages of one class that are not done, and return its record.
 
     ``progress`` is called with the stage's verb, items done and their total.
@@ -110,7 +136,7 @@ def summarise_class(run: Run, class_id: str, progress: Callable[[str, int, int],
         return _record(run, class_id)
     begin(run, class_id)
     try:
-        for stage in STAGES:
+        for stage in stages_of(run):
             run_stage(run, class_id, stage.verb, _named(progress, stage.verb))
         return finish(run, class_id)
     except BaseException as error:
@@ -122,14 +148,14 @@ def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progr
     return (lambda done, total: progress(verb, done, total)) if progress else None
 
 
-def _record(run: Run, class_id: str) -> dict[str, Any]:
+def _record(run: Run[Settings], class_id: str) -> dict[str, Any]:
     if not run.store.has("class_runs", run.run_id, class_id):
         return {}
     rows = records(run.store.read("class_runs", run.run_id, class_id))
     return {name: None if pd.isna(value) else value for name, value in rows[0].items()}
 
 
-def _write_record(run: Run, class_id: str, record: dict[str, Any]) -> None:
+def _write_record(run: Run[Settings], class_id: str, record: dict[str, Any]) -> None:
     times = json.loads(record.get("seconds_by_stage") or "{}")
     row = {
         **record,
@@ -139,41 +165,3 @@ def _write_record(run: Run, class_id: str, record: dict[str, Any]) -> None:
         "finished_at": datetime.datetime.now(datetime.UTC),
     }
     run.store.write("class_runs", run.run_id, class_id, [row])
-
-
-def _counts(run: Run, class_id: str) -> dict[str, int]:
-    def read(table: str, columns: list[str]) -> pd.DataFrame:
-        return run.store.read(table, run.run_id, class_id, columns=columns)
-
-    predictions = read("predictions", ["correct", "error"])
-    clusters = read("clusters", ["accepted"])
-    return {
-        "n_images": len(predictions),
-        "n_errors": int(predictions["error"].notna().sum()),
-        "n_correct": int(predictions["correct"].fillna(value=False).astype(bool).sum()),
-        "n_masks": int((read("masks", ["kind"])["kind"] == "sharp").sum()),
-        "n_regions": len(read("regions", ["region_id"])),
-        "n_clusters": len(clusters),
-        "n_summaries": int(clusters["accepted"].astype(bool).sum()),
-    }
-
-
-def _trim_similarity(run: Run, class_id: str) -> None:
-    """Keep of the pairs what ``similarity`` asks for; doing it twice changes nothing."""
-    wish = run.settings.similarity
-    if wish == "full":
-        return
-    pairs = run.store.read("similarity", run.run_id, class_id)
-    kept = pairs.iloc[:0] if wish == "none" else pairs[_among_best(pairs, 50)]
-    run.store.write("similarity", run.run_id, class_id, records(kept))
-
-
-def _among_best(pairs: pd.DataFrame, n_best: int) -> np.ndarray:
-    both = pd.concat(
-        [
-            pairs[["region_i", "score"]].rename(columns={"region_i": "region"}),
-            pairs[["region_j", "score"]].rename(columns={"region_j": "region"}),
-        ]
-    )
-    best = both.groupby("region")["score"].rank(method="first", ascending=False).to_numpy() <= n_best
-    return best[: len(pairs)] | best[len(pairs) :]

@@ -7,9 +7,10 @@ import torch
 from xvcore.data import Batch, manifest
 from xvcore.stages.images import batches, frozen_manifest
 from xvcore.stages.run import Progress, Run
+from xvcore.stages.settings import Settings
 
 
-def predict(run: Run, class_id: str, progress: Progress | None = None) -> int:
+def predict(run: Run[Settings], class_id: str, progress: Progress | None = None) -> int:
     """Write one row of ``predictions`` per image of the class and return their number.
 
     The manifest (image id, path, SHA-256) is written first and from then on decides what the run sees. An image that
@@ -55,7 +56,7 @@ def predict(run: Run, class_id: str, progress: Progress | None = None) -> int:
     return len(rows)
 
 
-def _predicted(run: Run, batch: Batch, target: int) -> dict[str, dict[str, Any]]:
+def _predicted(run: Run[Settings], batch: Batch, target: int) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {image_id: {"error": message} for image_id, message in batch.failures}
     if not batch.image_ids:
         return rows

@@ -10,13 +10,14 @@ from xvcore.keys import digest
 from xvcore.parameters import as_dict
 from xvcore.stages.images import as_bytes, batches, masked_images, records
 from xvcore.stages.run import Progress, Run
+from xvcore.stages.settings import VisualSummaries
 from xvcore.types import Boxes
 
 PROPOSALS_VERSION = 1
 """Counted up whenever a change of the code moves the boxes."""
 
 
-def proposals_id(run: Run) -> str:
+def proposals_id(run: Run[VisualSummaries]) -> str:
     """Return the name of the cache: dataset, split, geometry of the input and parameters of the proposals, no network.
 
     Two networks with the same input size and crop share it.
@@ -31,7 +32,7 @@ def proposals_id(run: Run) -> str:
     return f"proposals-{digest(identity)}"
 
 
-def propose(run: Run, class_id: str, progress: Progress | None = None) -> int:
+def propose(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
     """Add what is missing to the cached ``proposals`` of the class; return the number of images computed now.
 
     An image counts as cached when a row has its id **and** its SHA-256.
@@ -61,7 +62,7 @@ def propose(run: Run, class_id: str, progress: Progress | None = None) -> int:
     return n_done
 
 
-def cached_boxes(run: Run, class_id: str) -> dict[str, Boxes]:
+def cached_boxes(run: Run[VisualSummaries], class_id: str) -> dict[str, Boxes]:
     """Return the cached boxes of each image of a class: float32 (boxes, 4) x, y, w, h in pixels of the input."""
     rows = records(run.store.read("proposals", proposals_id(run), class_id))
     return {

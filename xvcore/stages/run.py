@@ -1,12 +1,12 @@
-"""A run: one network on one split of one dataset with one set of parameters, and the store that keeps its tables."""
+"""A run: one method on one network and one split of a dataset, with one set of parameters, and the store it fills."""
 
 import dataclasses
 import datetime
 import functools
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import torch
 
@@ -15,19 +15,15 @@ from xvcore.errors import UnknownNameError, XvError, unknown_name
 from xvcore.keys import digest, run_id
 from xvcore.models import Classifier, load, outputs_for
 from xvcore.parameters import as_dict
-from xvcore.stages.settings import VisualSummaries
+from xvcore.stages.settings import Settings, Settings_co
 from xvcore.store import Store
-
-METHOD = "visual-summaries"
-METHOD_VERSION = 2
-"""Counted up whenever a change of the code moves the numbers: old results are then recomputed, not mixed."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of items done and their total."""
 
 
 @dataclass(frozen=True)
-class RunSpec:
+class RunSpec(Generic[Settings_co]):
     """What names a run, as plain values: this, a class id and counts are all that passes between tasks.
 
     Parameters
@@ -35,7 +31,7 @@ class RunSpec:
     dataset : ``KIND[:PATH][?key=value]``, see :func:`xvcore.data.open_dataset`
     model : ``NAME[@WEIGHTS][?key=value]``, see :func:`xvcore.models.load`
     store : folder or fsspec URL
-    settings : every parameter of the method
+    settings : every parameter of the method; their type says which method it is
     class_map : pairs (class of the dataset, output of the network) where names do not tell
     device : ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; does not enter the run id
     batch_size : images at once; does not move the numbers, hence not part of the run id
@@ -44,24 +40,24 @@ class RunSpec:
     dataset: str
     model: str
     store: str
-    settings: VisualSummaries = field(default_factory=VisualSummaries)
+    settings: Settings_co
     class_map: tuple[tuple[str, str], ...] = ()
     device: str = "auto"
     batch_size: int = 16
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[Settings_co]):
     """An opened run: the dataset, the frozen classifier, the store, and the id that names their results."""
 
-    spec: RunSpec
+    spec: RunSpec[Settings_co]
     store: Store
     dataset: Dataset
     classifier: Classifier
     run_id: str
 
     @property
-    def settings(self) -> VisualSummaries:
+    def settings(self) -> Settings_co:
         """Every parameter of the method."""
         return self.spec.settings
 
@@ -83,7 +79,7 @@ class Run:
         return outputs_for(self.classifier, [self.class_info(class_id)], dict(self.spec.class_map))[class_id]
 
 
-def open_run(spec: RunSpec) -> Run:
+def open_run(spec: RunSpec[Settings_co]) -> Run[Settings_co]:
     """Open dataset, network and store of a run; nothing is written.
 
     Raises
@@ -93,10 +89,12 @@ def open_run(spec: RunSpec) -> Run:
     """
     dataset = open_dataset(spec.dataset)
     classifier = load(spec.model, device=_device(spec.device))
-    return Run(spec, Store(spec.store), dataset, classifier, run_id(METHOD, _identity(spec, dataset, classifier)))
+    return Run(
+        spec, Store(spec.store), dataset, classifier, run_id(spec.settings.method, _identity(spec, dataset, classifier))
+    )
 
 
-def announce(run: Run, class_ids: Sequence[str]) -> None:
+def announce(run: Run[Settings], class_ids: Sequence[str]) -> None:
     """Record the run and the classes asked for, before anything is computed; they add up over all attempts."""
     known = _known_row(run)
     before = [] if known.get("class_ids") is None else list(known["class_ids"])
@@ -109,7 +107,7 @@ def announce(run: Run, class_ids: Sequence[str]) -> None:
             _write_class(run, info)
 
 
-def conclude(run: Run) -> str:
+def conclude(run: Run[Settings]) -> str:
     """Set the run's status from the records of its classes, publish its tables, and return the status.
 
     ``complete`` when every class asked for is complete or skipped, else ``failed``.
@@ -136,7 +134,7 @@ def conclude(run: Run) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def opened(spec: RunSpec) -> Run:
+def opened(spec: RunSpec[Settings]) -> Run[Settings]:
     """Return the run of a spec, opened once per process: consecutive stages share the network in memory."""
     return open_run(spec)
 
@@ -180,7 +178,7 @@ def _device(name: str) -> str:
     return name
 
 
-def _identity(spec: RunSpec, dataset: Dataset, classifier: Classifier) -> Mapping[str, Any]:
+def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier) -> Mapping[str, Any]:
     preprocessing = classifier.preprocessing
     outputs = classifier.outputs
     return {
@@ -193,11 +191,11 @@ def _identity(spec: RunSpec, dataset: Dataset, classifier: Classifier) -> Mappin
         "dataset": dataset.name,
         "split": dataset.split,
         "params": as_dict(spec.settings),
-        "method_version": METHOD_VERSION,
+        "method_version": spec.settings.version,
     }
 
 
-def _known_row(run: Run) -> dict[str, Any]:
+def _known_row(run: Run[Settings]) -> dict[str, Any]:
     runs = run.store.runs()
     rows = runs[runs["run_id"] == run.run_id].to_dict("records")
     return {str(key): value for key, value in rows[0].items()} if rows else {}
@@ -207,7 +205,7 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def _write_class(run: Run, info: ClassInfo) -> None:
+def _write_class(run: Run[Settings], info: ClassInfo) -> None:
     """Write the class and the annotations of its parts once per dataset."""
     if run.store.has("classes", run.dataset.name, info.class_id):
         return
@@ -219,11 +217,11 @@ def _write_class(run: Run, info: ClassInfo) -> None:
     run.store.write("classes", run.dataset.name, info.class_id, [row])
 
 
-def _run_row(run: Run) -> dict[str, Any]:
+def _run_row(run: Run[Settings]) -> dict[str, Any]:
     params = as_dict(run.settings)
     return {
         "run_id": run.run_id,
-        "method": METHOD,
+        "method": run.settings.method,
         "model": run.classifier.name,
         "weights": run.classifier.weights,
         "weights_sha256": run.classifier.weights_sha256,

@@ -1,7 +1,7 @@
-"""Every parameter of the visual summaries, with the paper's defaults; a digest of them is part of the run id."""
+"""Every parameter of each method, with the papers' defaults; a digest of them is part of the run id."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from xvcore.methods.sparse_mask import SparseMask
 from xvcore.parameters import check, parameter
@@ -14,6 +14,36 @@ from xvcore.summaries.visual.proposals import SelectiveSearch
 from xvcore.summaries.visual.pruning import Pruning
 
 
+@runtime_checkable
+class Settings(Protocol):
+    """The parameters of a method that whole classes can be run through.
+
+    ``method`` names it in tables and run ids; ``version`` is counted up whenever a change of the code moves the
+    numbers: old results are then recomputed, not mixed.
+    """
+
+    method: ClassVar[str]
+    version: ClassVar[int]
+
+    @property
+    def max_images(self) -> int | None:
+        """Images of a class that are looked at, the first in sorted order; None: all."""
+        ...
+
+    @property
+    def skip_misclassified(self) -> bool:
+        """Whether images whose prediction is not the target are left out."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of every random choice."""
+        ...
+
+
+Settings_co = TypeVar("Settings_co", bound=Settings, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
 class VisualSummaries:
     """From the images of a class to its accepted summaries (Godi, Carletti et al., BMVC 2018).
@@ -21,6 +51,9 @@ class VisualSummaries:
     Each group is a value of the library that can be used on its own; dotted names reach into them:
     ``replaced(VisualSummaries(), {"mask.smooth_steps": "100"})``.
     """
+
+    method: ClassVar[str] = "visual-summaries"
+    version: ClassVar[int] = 2
 
     max_images: int | None = parameter(
         100, "Images of a class that are looked at, the first in sorted order; none = all (paper: 10 to 100)", ge=1

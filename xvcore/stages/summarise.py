@@ -12,6 +12,7 @@ from torch import Tensor
 from xvcore.stages.images import as_bytes, masked_images, pictures, records
 from xvcore.stages.match import described
 from xvcore.stages.run import Progress, Run
+from xvcore.stages.settings import VisualSummaries
 from xvcore.store.encode import picture, rle_decode
 from xvcore.summaries.visual.clustering import Clusters
 from xvcore.summaries.visual.coherence import ClassImages, Summary
@@ -20,7 +21,7 @@ from xvcore.summaries.visual.montage import montage
 from xvcore.summaries.visual.proposal_flow import ClassMatches
 
 
-def summarise(run: Run, class_id: str, progress: Progress | None = None) -> int:
+def summarise(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
     """Cluster the regions of a class, judge the clusters, write ``regions`` and ``clusters``; return those accepted.
 
     ``clusters`` is written last: it says that the stage is done.
@@ -39,6 +40,20 @@ def summarise(run: Run, class_id: str, progress: Progress | None = None) -> int:
     return sum(row["accepted"] for row in clusters)
 
 
+def trim(run: Run[VisualSummaries], class_id: str, _progress: Progress | None = None) -> int:
+    """Keep of the pairs in ``similarity`` what the settings ask for, and return their number.
+
+    Doing it twice changes nothing. A stage of its own: until the clusters are written every pair is needed.
+    """
+    wish = run.settings.similarity
+    pairs = run.store.read("similarity", run.run_id, class_id)
+    if wish == "full":
+        return len(pairs)
+    kept = pairs.iloc[:0] if wish == "none" else pairs[_among_best(pairs, 50)]
+    run.store.write("similarity", run.run_id, class_id, records(kept))
+    return len(kept)
+
+
 @dataclass(frozen=True)
 class _Loaded:
     """The kept regions of a class with their images, numbered anew from 0."""
@@ -48,7 +63,7 @@ class _Loaded:
     matches: ClassMatches
 
 
-def _load(run: Run, class_id: str) -> _Loaded | None:
+def _load(run: Run[VisualSummaries], class_id: str) -> _Loaded | None:
     """Return what the earlier stages left, or None where no region was kept."""
     candidates = run.store.read("candidates", run.run_id, class_id)
     if candidates.empty or not candidates["kept"].any():
@@ -73,7 +88,7 @@ def _load(run: Run, class_id: str) -> _Loaded | None:
     return _Loaded(regions, images, matches)
 
 
-def _scores(run: Run, class_id: str, regions: pd.DataFrame) -> Tensor:
+def _scores(run: Run[VisualSummaries], class_id: str, regions: pd.DataFrame) -> Tensor:
     """Return the similarity of the kept regions as a matrix, from the table of pairs and the stored diagonal."""
     pairs = run.store.read("similarity", run.run_id, class_id)
     place = pd.Series(np.arange(len(regions)), index=regions["region_id"].to_numpy())
@@ -106,7 +121,7 @@ def _region_rows(found: _Loaded, groups: Clusters, summaries: tuple[Summary, ...
 
 
 def _cluster_rows(
-    run: Run, class_id: str, found: _Loaded, groups: Clusters, summaries: tuple[Summary, ...]
+    run: Run[VisualSummaries], class_id: str, found: _Loaded, groups: Clusters, summaries: tuple[Summary, ...]
 ) -> list[dict[str, Any]]:
     pixels, salient = as_bytes(found.images.images), found.images.salient.numpy()
     boxes = found.regions[["x", "y", "w", "h"]].to_numpy(np.float64)
@@ -139,7 +154,7 @@ def _cluster_rows(
     return rows
 
 
-def _median_drop(run: Run, class_id: str, found: _Loaded, members: np.ndarray) -> float:
+def _median_drop(run: Run[VisualSummaries], class_id: str, found: _Loaded, members: np.ndarray) -> float:
     """Return the median relative drop when the summary's region is blurred in each of its images."""
     boxes = torch.tensor(found.regions[["x", "y", "w", "h"]].to_numpy(np.float32)[members])
     images = found.images.images[found.matches.image[members]]
@@ -155,3 +170,14 @@ def _order(summary: Summary) -> tuple[bool, float, int]:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _among_best(pairs: pd.DataFrame, n_best: int) -> np.ndarray:
+    both = pd.concat(
+        [
+            pairs[["region_i", "score"]].rename(columns={"region_i": "region"}),
+            pairs[["region_j", "score"]].rename(columns={"region_j": "region"}),
+        ]
+    )
+    best = both.groupby("region")["score"].rank(method="first", ascending=False).to_numpy() <= n_best
+    return best[: len(pairs)] | best[len(pairs) :]

@@ -1,0 +1,213 @@
+"""Runs over whole classes, whatever the method: one flow run per class and network, one task per stage.
+
+A method's own module (:mod:`flows.summarise`) adds its form of parameters and two flows of a few lines.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, TypeVar, cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.forms import settings_of
+from flows.progress import watch
+from xvcore.errors import XvError
+from xvcore.stages import pipeline
+from xvcore.stages.run import Run, RunSpec, announce, chosen_classes, conclude, open_run, opened
+from xvcore.stages.settings import Settings
+
+
+class ClassesRequest(BaseModel):
+    """Classes of a dataset, one network or several, a store; a method adds the form of its parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings_type: ClassVar[type[Settings]]
+    """Of the method; ``settings`` is its form."""
+
+    dataset: Annotated[
+        str,
+        Field(
+            description="KIND[:PATH][?key=value], e.g. imagenet:/data/imagenet?split=val, cub:/data/CUB_200_2011, "
+            "imagefolder:/data/pictures, partbirds",
+            min_length=1,
+        ),
+    ] = "partbirds"
+    models: Annotated[
+        list[str],
+        Field(description="NAME[@WEIGHTS][?key=value] each, e.g. squeezenet1_1, timm/resnet50", min_length=1),
+    ]
+    classes: Annotated[list[str], Field(description="Ids or names of classes; empty = all")] = []
+    store: Annotated[str, Field(description="Folder or fsspec URL of the results", min_length=1)] = "xv-store"
+    class_map: Annotated[
+        dict[str, str], Field(description="Class of the dataset → output of the network, where names do not tell")
+    ] = {}
+    device: Annotated[str, Field(description="auto, cpu, cuda, cuda:N; does not change what is computed")] = "auto"
+    batch_size: Annotated[int, Field(description="Images at once; does not change the numbers", ge=1, le=4096)] = 16
+
+    def specs(self) -> list[RunSpec[Settings]]:
+        """Return what the library needs to open each run."""
+        filled: BaseModel = getattr(self, "settings")  # noqa: B009  a field of each subclass
+        settings = settings_of(filled, self.settings_type)
+        return [
+            RunSpec(
+                dataset=self.dataset,
+                model=model,
+                store=self.store,
+                settings=settings,
+                class_map=tuple(sorted(self.class_map.items())),
+                device=self.device,
+                batch_size=self.batch_size,
+            )
+            for model in self.models
+        ]
+
+    @property
+    def title(self) -> str:
+        """First network and first class, without the paths: the name of a child flow run."""
+        return f"{re.split('[@?]', self.models[0])[0]} · {self.classes[0]}"
+
+    def of_class(self: "Request", model: str, class_id: str) -> "Request":
+        """Return the same request for one network and one class: the parameters of a child flow run."""
+        return self.model_copy(update={"models": [model], "classes": [class_id]})
+
+
+Request = TypeVar("Request", bound=ClassesRequest)
+
+
+def _is_worth_another_try(_task: Any, _run: Any, state: State) -> bool:
+    """Say whether the failure was of the surroundings (a store or disk out of reach), not of the input."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) or isinstance(getattr(error, "__cause__", None), OSError)
+
+
+@task(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_is_worth_another_try, cache_policy=NO_CACHE)
+def run_stage(spec: RunSpec[Settings], class_id: str, verb: str) -> int | None:
+    """Run one stage of one class; the store, not Prefect, knows what is done."""
+    run = opened(spec)
+    with watch(f"{run.classifier.name} · {run.class_info(class_id).class_name} · {verb}") as report:
+        return pipeline.run_stage(run, class_id, verb, report)
+
+
+@task(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_is_worth_another_try, cache_policy=NO_CACHE)
+def gather(spec: RunSpec[Settings]) -> None:
+    """Join what the classes left into the tables of the whole run."""
+    pipeline.gather(opened(spec))
+
+
+def do_class(request: ClassesRequest) -> dict[str, Any]:
+    """Do what is left to do of one class for one network and return its record: the body of a child flow."""
+    (spec,), (class_id,) = request.specs(), request.classes
+    run = opened(spec)
+    announce(run, [class_id])
+    pipeline.begin(run, class_id)
+    try:
+        for stage in pipeline.stages_of(run):
+            run_stage.with_options(name=stage.verb, task_run_name=stage.verb)(spec, class_id, stage.verb)
+        record = pipeline.finish(run, class_id)
+    except BaseException as error:
+        pipeline.fail(run, class_id, error)
+        raise
+    return {key: value for key, value in record.items() if key != "finished_at"}
+
+
+def do_classes(request: Request, class_flow: Callable[..., State]) -> dict[str, list[str]]:
+    """Run a child flow for each class and network, publish the tables, and fail at the end if any class failed.
+
+    Parameters
+    ----------
+    request : dataset, networks, classes, store and every parameter of the method
+    class_flow : the flow of one class, called with the request of that class
+    """
+    specs = request.specs()
+    runs = [open_run(spec) for spec in specs]
+    check_names(runs)
+    classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
+    for run in runs:
+        for class_id in classes:
+            run.target(class_id)  # a class that no output stands for is refused before anything is computed
+        announce(run, classes)
+    todo = [
+        (spec, run, class_id)
+        for spec, run in zip(specs, runs, strict=True)
+        for class_id in classes
+        if not pipeline.is_complete(run, class_id)
+    ]
+    failures: list[str] = []
+    bar = cast(
+        UUID, create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
+    )
+    for index, (spec, run, class_id) in enumerate(todo):
+        state = class_flow(request.of_class(spec.model, class_id), return_state=True)
+        if not state.is_completed():
+            failures.append(f"{run.classifier.name} {class_id}: {state.message}")
+        update_progress_artifact(bar, progress=100.0 * (index + 1) / len(todo))
+    update_progress_artifact(bar, progress=100.0)
+    for spec, run in zip(specs, runs, strict=True):
+        gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
+        conclude(run)
+    _show(runs, classes, failures)
+    if failures:
+        raise XvError(f"{len(failures)} of {len(todo)} classes failed: " + "; ".join(failures))
+    return {run.run_id: classes for run in runs}
+
+
+def check_names(runs: list[Run[Settings]]) -> None:
+    """Refuse two different networks under one name: every table groups by it."""
+    seen: dict[str, Run[Settings]] = {}
+    for run in runs:
+        other = seen.setdefault(run.classifier.name, run)
+        if other is not run:
+            raise XvError(
+                f"two networks are called {run.classifier.name!r} ({other.spec.model}, {run.spec.model}); "
+                "name one of them: MODEL?name=OTHER"
+            )
+
+
+def _show(runs: list[Run[Settings]], classes: list[str], failures: list[str]) -> None:
+    """Leave two artifacts: a table with a row per network and class, and what the run found in Markdown."""
+    records = [(run, run.store.read("class_runs", run.run_id, each).iloc[0]) for run in runs for each in classes]
+    counts = [
+        name for name in records[0][1].index if name.startswith("n_") and any(r[name] == r[name] for _, r in records)
+    ]
+    rows = [
+        {
+            "network": run.classifier.name,
+            "class": record["class_name"],
+            "status": record["status"],
+            **{name.removeprefix("n_"): int(record[name]) if record[name] == record[name] else None for name in counts},
+            "seconds": round(float(record["seconds"]), 1),
+            "error": record["error"] or "",
+        }
+        for run, record in records
+    ]
+    method = runs[0].settings.method
+    dataset = re.sub(r"[^a-z0-9]+", "-", runs[0].dataset.name.lower()).strip("-")[-40:].strip("-")
+    create_table_artifact(table=rows, key=f"{method}-classes-{dataset}", description="One row per network and class")
+    names = [name.removeprefix("n_") for name in counts]
+    lines = [
+        f"# {method.replace('-', ' ').capitalize()}",
+        "",
+        f"Dataset `{runs[0].dataset.name}`, {len(classes)} classes; store `{runs[0].store.url}`.",
+        "",
+        f"| network | classes | {' | '.join(names)} | run |",
+        "|---" * (len(names) + 3) + "|",
+    ]
+    for run in runs:
+        of_network = [row for row in rows if row["network"] == run.classifier.name]
+        totals = " | ".join(str(sum(row[name] or 0 for row in of_network)) for name in names)
+        lines.append(f"| {run.classifier.name} | {len(of_network)} | {totals} | `{run.run_id}` |")
+    if failures:
+        lines += ["", "## Failures", "", *(f"- {failure}" for failure in failures)]
+    markdown = "\n".join(lines)
+    create_markdown_artifact(markdown=markdown, key=f"{method}-summary-{dataset}", description="What the run found")
