@@ -116,6 +116,29 @@ def test_batch_size_and_interruption_do_not_move_the_numbers(done, tmp_path: Pat
     assert list(one["predictions", class_ids[0]]["sha256"]) == list(two["predictions", class_ids[0]]["sha256"])
 
 
+def test_masks_found_before_a_kill_are_not_computed_again(done, tmp_path: Path) -> None:
+    store, run_id, (class_id, *_) = done
+    run = open_run(spec(tmp_path))
+    announce(run, [class_id])
+    pipeline.begin(run, class_id)
+    pipeline.run_stage(run, class_id, "predict")
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after_a_batch(n_done: int, _total: int) -> None:
+        if n_done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pipeline.run_stage(run, class_id, "mask", killed_after_a_batch)
+    seen: list[int] = []
+    pipeline.run_stage(run, class_id, "mask", lambda n_done, _total: seen.append(n_done))
+    assert seen == [4]
+    assert not run.store.has("masks_so_far", run_id, class_id)
+    pd.testing.assert_frame_equal(*(each.read("masks", run_id, class_id) for each in (Store(store), run.store)))
+
+
 def test_a_second_network_finds_the_proposals_cached(done) -> None:
     store, _, (class_id,) = done
     first = open_run(spec(store))

@@ -15,21 +15,35 @@ from xvcore.store.encode import map_cell, rle_encode
 
 
 def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
-    """Write two rows of ``masks`` (smooth, sharp) per image that passed the gate; return the number of images."""
+    """Write two rows of ``masks`` (smooth, sharp) per image that passed the gate; return the number of images.
+
+    After each batch what is done so far is kept in ``masks_so_far``: whoever is killed goes on from there.
+    """
     predictions = run.store.read("predictions", run.run_id, class_id)
     passed = predictions[predictions["error"].isna() & predictions["skipped"].isna()]
     image_ids = list(passed["image_id"])
     target = run.target(class_id)
-    rows: list[dict[str, Any]] = []
-    for batch in batches(run, class_id, image_ids) if image_ids else ():
+    rows = _so_far(run, class_id)
+    done = {row["image_id"] for row in rows}
+    left = [each for each in image_ids if each not in done]
+    for batch in batches(run, class_id, left) if left else ():
         images = batch.images.to(run.classifier.device)
         targets = torch.full((len(images),), target, device=images.device)
         found = run.settings.mask(run.classifier, images, targets)
         rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found))
+        if len(rows) < 2 * len(image_ids):
+            run.store.write("masks_so_far", run.run_id, class_id, rows)
         if progress:
             progress(len(rows) // 2, len(image_ids))
     run.store.write("masks", run.run_id, class_id, rows)
+    run.store.remove("masks_so_far", run.run_id, class_id)
     return len(rows) // 2
+
+
+def _so_far(run: Run[VisualSummaries], class_id: str) -> list[dict[str, Any]]:
+    if not run.store.has("masks_so_far", run.run_id, class_id):
+        return []
+    return run.store.read_arrow("masks_so_far", run.run_id, class_id).to_pylist()
 
 
 def _rows(batch: Batch, masks: SparseMasks) -> Iterator[dict[str, Any]]:

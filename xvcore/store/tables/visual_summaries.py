@@ -22,6 +22,26 @@ from xvcore.store.schema import (
     text,
 )
 
+MASK_COLUMNS = (
+    *KEYS,
+    IMAGE,
+    key("kind", "stage of the optimisation", choices=("smooth", "sharp")),
+    run_length("rle", "the salient pixels: those the mask removes (mask < 0.5)", nullable=True),
+    maps("soft_map", "the mask before it is made binary; 1 keeps", "0 … 1", nullable=True),
+    small("soft_h", "height of soft_map", "px", nullable=True),
+    small("soft_w", "width of soft_map", "px", nullable=True),
+    real("area_frac", "share of the image that the mask removes", "0 … 1", nullable=True),
+    count("n_components", "connected pieces of the salient pixels", nullable=True),
+    real("crispness", "mean of m (1 - m) over the image; 0 is binary", "0 … 0.25", nullable=True),
+    real("prob_full", "probability of the class on the image", "0 … 1", nullable=True),
+    real("prob_masked", "probability with the salient pixels removed", "0 … 1", nullable=True),
+    real("prob_blurred", "probability with all pixels removed", "0 … 1", nullable=True),
+    real("prob_drop", "(prob_full - prob_masked) / prob_full", nullable=True),
+    real("p_score", "(prob_full - prob_masked) / (prob_full - prob_blurred)", nullable=True),
+    count("iterations", "steps of the optimisation", nullable=True),
+    text("error", "why there is no mask", nullable=True),
+)
+
 declare(
     Table(
         "predictions",
@@ -47,26 +67,15 @@ declare(
     Table(
         "masks",
         "The pixels of an image that the network cannot do without.",
-        (
-            *KEYS,
-            IMAGE,
-            key("kind", "stage of the optimisation", choices=("smooth", "sharp")),
-            run_length("rle", "the salient pixels: those the mask removes (mask < 0.5)", nullable=True),
-            maps("soft_map", "the mask before it is made binary; 1 keeps", "0 … 1", nullable=True),
-            small("soft_h", "height of soft_map", "px", nullable=True),
-            small("soft_w", "width of soft_map", "px", nullable=True),
-            real("area_frac", "share of the image that the mask removes", "0 … 1", nullable=True),
-            count("n_components", "connected pieces of the salient pixels", nullable=True),
-            real("crispness", "mean of m (1 - m) over the image; 0 is binary", "0 … 0.25", nullable=True),
-            real("prob_full", "probability of the class on the image", "0 … 1", nullable=True),
-            real("prob_masked", "probability with the salient pixels removed", "0 … 1", nullable=True),
-            real("prob_blurred", "probability with all pixels removed", "0 … 1", nullable=True),
-            real("prob_drop", "(prob_full - prob_masked) / prob_full", nullable=True),
-            real("p_score", "(prob_full - prob_masked) / (prob_full - prob_blurred)", nullable=True),
-            count("iterations", "steps of the optimisation", nullable=True),
-            text("error", "why there is no mask", nullable=True),
-        ),
+        MASK_COLUMNS,
         grain=("run_id", "class_id", "image_id", "kind"),
+    ),
+    Table(
+        "masks_so_far",
+        "Masks of a class that is still being worked on; gone when it is done.",
+        MASK_COLUMNS,
+        grain=("run_id", "class_id", "image_id", "kind"),
+        is_published=False,
     ),
     Table(
         "proposals",
