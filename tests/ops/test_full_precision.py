@@ -36,15 +36,15 @@ def _untouched():
 def test_flags_are_off_inside_and_restored_even_after_an_error(setting):
     choose(setting)
     before = seen()
-    with pytest.raises(KeyError), torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16):
         with full_precision("cpu"):
             assert set(seen()) == {"ieee"}
             assert not torch.is_autocast_enabled("cpu")
             assert torch.backends.cudnn.allow_tf32 is False
         assert seen() == before
         assert torch.is_autocast_enabled("cpu")
-        with full_precision("cpu"):
-            raise KeyError
+    with pytest.raises(KeyError), full_precision("cpu"):
+        raise KeyError
     assert seen() == before
     if setting == "older":
         assert torch.backends.cudnn.allow_tf32 is True
