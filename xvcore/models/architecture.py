@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from xvcore.models.preprocessing import Preprocessing
+from xvcore.ops.patch_grid import PatchGrid
 from xvcore.registry import Registry
 
 StateDict = dict[str, Tensor]
@@ -72,6 +73,7 @@ class Architecture:
     outputs : what each output stands for, unless a weights file or the user says otherwise; empty where unknown
     published : published weights by name, the default first
     adapt : translates a file's state dict (old key names, auxiliary heads that are never used)
+    patches : which patch of the input an element of the last map sees; None where it sees (nearly) all of it
     """
 
     name: str
@@ -82,6 +84,7 @@ class Architecture:
     outputs: tuple[Output, ...] = field(default=(), repr=False)
     published: Mapping[str, PublishedWeights] = field(default_factory=dict, repr=False)
     adapt: Callable[[StateDict], StateDict] = unchanged
+    patches: PatchGrid | None = None
 
 
 architectures: Registry[Architecture] = Registry("architecture", "xvcore.models")
