@@ -30,7 +30,9 @@ ClassMap = Annotated[
     list[str], typer.Option("--class-map", help="CLASS=OUTPUT, where names do not tell (index, WordNet id or name)")
 ]
 Set = Annotated[list[str], typer.Option("--set", help="Any parameter of the method, e.g. mask.smooth_steps=100")]
-MaxImages = Annotated[int | None, typer.Option(help="Images of a class that are looked at [default: 100]", min=1)]
+MaxImages = Annotated[
+    int | None, typer.Option(help="Images of a class that are looked at [default: 100 for summarise, else all]", min=1)
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")]
 BatchSize = Annotated[int, typer.Option(help="Images at once; does not change the numbers", min=1)]
 RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
@@ -49,27 +51,49 @@ def summarise(
     batch_size: BatchSize = 16,
 ) -> None:
     """Compute the visual summaries of classes for one network or several; running again resumes."""
-    from flows.forms import filled_from
-    from flows.summarise import SettingsForm, SummariseRequest, summarise_classes
-    from xvcore.parameters import replaced
-    from xvcore.stages.settings import VisualSummaries
+    from flows.summarise import SummariseRequest, summarise_classes
 
-    changes = _pairs(settings, "--set")
-    if max_images is not None:
-        changes["max_images"] = str(max_images)
-    summarise_classes(
-        SummariseRequest(
-            dataset=dataset,
-            models=model,
-            classes=[name.strip() for name in classes.split(",") if name.strip()],
-            store=store,
-            class_map=_pairs(class_map, "--class-map"),
-            settings=filled_from(replaced(VisualSummaries(), changes), SettingsForm),
-            device=device,
-            batch_size=batch_size,
-        )
+    _run(
+        summarise_classes,
+        SummariseRequest,
+        changes=_changes(settings, max_images),
+        dataset=dataset,
+        models=model,
+        classes=_names(classes),
+        store=store,
+        class_map=_pairs(class_map, "--class-map"),
+        device=device,
+        batch_size=batch_size,
     )
-    _show_status(store)
+
+
+@app.command()
+def evidence(
+    model: Models,
+    dataset: Dataset = "partbirds",
+    classes: Classes = "",
+    store: StoreUrl = "xv-store",
+    max_images: MaxImages = None,
+    settings: Set = [],  # noqa: B006
+    class_map: ClassMap = [],  # noqa: B006
+    device: Device = "auto",
+    batch_size: BatchSize = 16,
+) -> None:
+    """Compute what every patch says for its class (BagNets, networks that end in a mean); running again resumes."""
+    from flows.evidence import EvidenceRequest, bagnet_evidence
+
+    _run(
+        bagnet_evidence,
+        EvidenceRequest,
+        changes=_changes(settings, max_images),
+        dataset=dataset,
+        models=model,
+        classes=_names(classes),
+        store=store,
+        class_map=_pairs(class_map, "--class-map"),
+        device=device,
+        batch_size=batch_size,
+    )
 
 
 @app.command()
@@ -198,6 +222,25 @@ def _prepare_terminal(*, verbose: bool) -> None:
 
     show_on(for_this_terminal())
     logging.getLogger("xvcore").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _run(flow: Any, request_type: Any, changes: dict[str, str], **request: Any) -> None:
+    """Run a flow of whole classes on a request, and show what the store holds then."""
+    from flows.forms import filled_from
+    from xvcore.parameters import replaced
+
+    form = request_type.model_fields["settings"].annotation
+    settings = replaced(request_type.settings_type(), changes)
+    flow(request_type(settings=filled_from(settings, form), **request))
+    _show_status(request["store"])
+
+
+def _changes(settings: list[str], max_images: int | None) -> dict[str, str]:
+    return _pairs(settings, "--set") | ({} if max_images is None else {"max_images": str(max_images)})
+
+
+def _names(classes: str) -> list[str]:
+    return [name.strip() for name in classes.split(",") if name.strip()]
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

@@ -47,9 +47,11 @@ def _classes(dataset: str) -> Iterator[str]:
 
 
 def _parameters() -> Iterator[str]:
-    from xvcore.stages.settings import VisualSummaries
+    from xvcore.stages.settings import SETTINGS
 
-    yield from _described("", VisualSummaries())
+    for settings_type in SETTINGS:
+        yield f"# {settings_type.method}"
+        yield from _described("", settings_type())
 
 
 def _described(prefix: str, settings: Any) -> Iterator[str]:

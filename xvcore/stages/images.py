@@ -1,5 +1,6 @@
 """Pictures of a class as batches at the classifier's input size: what several stages read again."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xvcore.data import Batch, ManifestRow, load_batches
+from xvcore.data import Batch, ManifestRow, load_batches, manifest
 from xvcore.errors import ImageError
 from xvcore.stages.run import Run
 from xvcore.stages.settings import Settings
@@ -20,8 +21,11 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
-    """Return what the run saw of a class, as its manifest table has it."""
-    rows = records(run.store.read("manifest", run.run_id, class_id))
+    """Return what the run sees of a class: image id, path and SHA-256; written once, and from then on it decides."""
+    if not run.store.has("manifest", run.run_id, class_id):
+        seen = manifest(run.dataset, class_id, max_images=run.settings.max_images)
+        rows = [{**dataclasses.asdict(row), **run.keys(class_id)} for row in seen]
+        run.store.write("manifest", run.run_id, class_id, rows)
     return [
         ManifestRow(
             image_id=row["image_id"],
@@ -31,8 +35,14 @@ def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
             n_bytes=None if pd.isna(row["n_bytes"]) else int(row["n_bytes"]),
             error=row["error"],
         )
-        for row in rows
+        for row in records(run.store.read("manifest", run.run_id, class_id))
     ]
+
+
+def passed_images(run: Run[Settings], class_id: str) -> list[str]:
+    """Return the ids of the images of a class that could be read and passed the gate."""
+    predictions = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "skipped", "error"])
+    return list(predictions.loc[predictions["error"].isna() & predictions["skipped"].isna(), "image_id"])
 
 
 def batches(run: Run[Settings], class_id: str, image_ids: Sequence[str] | None = None) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ import torch
 from xvcore.data import Batch
 from xvcore.methods.sparse_mask import SparseMasks
 from xvcore.ops.components import count_components
-from xvcore.stages.images import batches
+from xvcore.stages.images import batches, passed_images
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import VisualSummaries
 from xvcore.store.encode import map_cell, rle_encode
@@ -19,9 +19,7 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
 
     After each batch what is done so far is kept in ``masks_so_far``: whoever is killed goes on from there.
     """
-    predictions = run.store.read("predictions", run.run_id, class_id)
-    passed = predictions[predictions["error"].isna() & predictions["skipped"].isna()]
-    image_ids = list(passed["image_id"])
+    image_ids = passed_images(run, class_id)
     target = run.target(class_id)
     rows = _so_far(run, class_id)
     done = {row["image_id"] for row in rows}
@@ -43,7 +41,8 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
 def _so_far(run: Run[VisualSummaries], class_id: str) -> list[dict[str, Any]]:
     if not run.store.has("masks_so_far", run.run_id, class_id):
         return []
-    return run.store.read_arrow("masks_so_far", run.run_id, class_id).to_pylist()
+    rows: list[dict[str, Any]] = run.store.read_arrow("masks_so_far", run.run_id, class_id).to_pylist()
+    return rows
 
 
 def _rows(batch: Batch, masks: SparseMasks) -> Iterator[dict[str, Any]]:

@@ -31,18 +31,46 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What the stages left of a class.
+
+    Parameters
+    ----------
+    n_read : images that could be read
+    n_used : of these, those that passed the gate
+    columns : further columns of ``class_runs``
+    """
+
+    n_read: int
+    n_used: int
+    columns: dict[str, int]
+
+
+def predicted(run: Run[Any], class_id: str, **columns: int) -> Counts:
+    """Return the counts of a class whose images went through the stage *predict*, with further columns."""
+    predictions = run.store.read("predictions", run.run_id, class_id, columns=["correct", "skipped", "error"])
+    is_read = predictions["error"].isna()
+    found = {
+        "n_images": len(predictions),
+        "n_errors": int((~is_read).sum()),
+        "n_correct": int(predictions["correct"].fillna(value=False).astype(bool).sum()),
+    }
+    return Counts(int(is_read.sum()), int((is_read & predictions["skipped"].isna()).sum()), {**found, **columns})
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """What a method does with a class, and with a run once its classes are done.
 
     Parameters
     ----------
-    stages : in their order; the first is *predict*, which freezes what the run sees
-    count : columns of ``class_runs`` that this method adds, from what the stages of a class left
+    stages : in their order
+    count : counts what the stages of a class left
     gather : joins what the classes left into the tables of the whole run; None where every table is of a class
     """
 
     stages: tuple[Stage, ...]
-    count: Callable[[Run[Any], str], dict[str, int]]
+    count: Callable[[Run[Any], str], Counts]
     gather: Callable[[Run[Any]], None] | None = None
 
 
@@ -97,16 +125,16 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
 
     A class without a single image past the gate is ``skipped``, and the record says so.
     """
-    predictions = run.store.read("predictions", run.run_id, class_id, columns=["correct", "skipped", "error"])
-    n_passed = int((predictions["error"].isna() & predictions["skipped"].isna()).sum())
+    counts = pipelines[run.settings.method].count(run, class_id)
     record = {
         **_record(run, class_id),
-        "n_images": len(predictions),
-        "n_errors": int(predictions["error"].notna().sum()),
-        "n_correct": int(predictions["correct"].fillna(value=False).astype(bool).sum()),
-        **pipelines[run.settings.method].count(run, class_id),
-        "status": "complete" if n_passed else "skipped",
-        "error": None if n_passed else "no image passed the gate",
+        **counts.columns,
+        "status": "complete" if counts.n_used else "skipped",
+        "error": None
+        if counts.n_used
+        else "no image could be read"
+        if not counts.n_read
+        else "no image passed the gate",
     }
     _write_record(run, class_id, record)
     return record

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from xvcore.data import Batch, manifest
+from xvcore.data import Batch
 from xvcore.stages.images import batches, frozen_manifest
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
@@ -13,27 +13,9 @@ from xvcore.stages.settings import Settings
 def predict(run: Run[Settings], class_id: str, progress: Progress | None = None) -> int:
     """Write one row of ``predictions`` per image of the class and return their number.
 
-    The manifest (image id, path, SHA-256) is written first and from then on decides what the run sees. An image that
-    cannot be read is a row whose ``error`` says why; one that the gate leaves out has ``skipped`` = ``misclassified``.
+    An image that cannot be read is a row whose ``error`` says why; one that the gate leaves out has
+    ``skipped`` = ``misclassified``.
     """
-    if not run.store.has("manifest", run.run_id, class_id):
-        frozen = manifest(run.dataset, class_id, max_images=run.settings.max_images)
-        run.store.write(
-            "manifest",
-            run.run_id,
-            class_id,
-            [
-                {
-                    **run.keys(class_id),
-                    "image_id": row.image_id,
-                    "path": row.path,
-                    "sha256": row.sha256,
-                    "n_bytes": row.n_bytes,
-                    "error": row.error,
-                }
-                for row in frozen
-            ],
-        )
     target = run.target(class_id)
     listed = frozen_manifest(run, class_id)
     seen: dict[str, dict[str, Any]] = {}

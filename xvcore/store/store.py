@@ -193,7 +193,8 @@ class Store:
 
     def _publish_table(self, schema: Table, run: Mapping[str, Any], ended: set[str]) -> int:
         owner = run[schema.owner]
-        classes = [each for each in self.classes_of(schema.name, owner) if schema.owner != "run_id" or each in ended]
+        of_class = schema.owner == "run_id" and schema.shard == "class_id"
+        classes = [each for each in self.classes_of(schema.name, owner) if not of_class or each in ended]
         relative = f"tables/{schema.name}/{file_name(owner)}.parquet"
         if not classes:
             self.place.remove(relative)

@@ -5,7 +5,7 @@ import pandas as pd
 from xvcore.stages.mask import mask
 from xvcore.stages.match import match
 from xvcore.stages.parts import locate_parts
-from xvcore.stages.pipeline import Pipeline, Stage, pipelines
+from xvcore.stages.pipeline import Counts, Pipeline, Stage, pipelines, predicted
 from xvcore.stages.predict import predict
 from xvcore.stages.propose import propose
 from xvcore.stages.run import Run
@@ -13,19 +13,21 @@ from xvcore.stages.settings import VisualSummaries
 from xvcore.stages.summarise import summarise, trim
 
 
-def count(run: Run[VisualSummaries], class_id: str) -> dict[str, int]:
-    """Return how many masks, regions, clusters and accepted summaries a class has."""
+def count(run: Run[VisualSummaries], class_id: str) -> Counts:
+    """Count the masks, regions, clusters and accepted summaries of a class."""
 
     def read(table: str, column: str) -> pd.Series:
         return run.store.read(table, run.run_id, class_id, columns=[column])[column]
 
     accepted = read("clusters", "accepted").astype(bool)
-    return {
-        "n_masks": int((read("masks", "kind") == "sharp").sum()),
-        "n_regions": len(read("regions", "region_id")),
-        "n_clusters": len(accepted),
-        "n_summaries": int(accepted.sum()),
-    }
+    return predicted(
+        run,
+        class_id,
+        n_masks=int((read("masks", "kind") == "sharp").sum()),
+        n_regions=len(read("regions", "region_id")),
+        n_clusters=len(accepted),
+        n_summaries=int(accepted.sum()),
+    )
 
 
 pipelines.register(VisualSummaries.method)(

@@ -1,5 +1,7 @@
 """Evidence of patches: maps of each image, the strongest patches of each class, mean maps."""
 
+import pyarrow as pa
+
 from xvcore.store.schema import (
     IMAGE,
     KEYS,
@@ -9,6 +11,7 @@ from xvcore.store.schema import (
     declare,
     flag,
     key,
+    listed,
     maps,
     picture,
     real,
@@ -89,5 +92,24 @@ declare(
             small("map_w", "width of mean_map", "patches", nullable=True),
         ),
         grain=("run_id", "class_id", "target_idx", "origin"),
+    ),
+    Table(
+        "patch_summaries",
+        "What the images of a class add to the strongest patches and mean maps of every class; merged at the end.",
+        (
+            *KEYS,
+            TARGET,
+            ORIGIN,
+            count("n_images", "images in the sums"),
+            listed("evidence", pa.float32(), "of the strongest patches, falling", LOGIT),
+            listed("images", pa.int64(), "number of the image of each"),
+            listed("map_y", pa.int64(), "row of each in its map"),
+            listed("map_x", pa.int64(), "column of each in its map"),
+            listed("sums", pa.int64(), "of the maps at each position, row by row", "logit / 2**20"),
+            small("map_h", "height of the maps", "patches"),
+            small("map_w", "width of the maps", "patches"),
+        ),
+        grain=("run_id", "class_id", "target_idx", "origin"),
+        is_published=False,
     ),
 )
