@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
+import pandas as pd
 from prefect import task
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -178,14 +179,14 @@ def _show(runs: list[Run[Settings]], classes: list[str], failures: list[str]) ->
     """Leave two artifacts: a table with a row per network and class, and what the run found in Markdown."""
     records = [(run, run.store.read("class_runs", run.run_id, each).iloc[0]) for run in runs for each in classes]
     counts = [
-        name for name in records[0][1].index if name.startswith("n_") and any(r[name] == r[name] for _, r in records)
+        name for name in records[0][1].index if name.startswith("n_") and any(pd.notna(r[name]) for _, r in records)
     ]
     rows = [
         {
             "network": run.classifier.name,
             "class": record["class_name"],
             "status": record["status"],
-            **{name.removeprefix("n_"): int(record[name]) if record[name] == record[name] else None for name in counts},
+            **{name.removeprefix("n_"): int(record[name]) if pd.notna(record[name]) else None for name in counts},
             "seconds": round(float(record["seconds"]), 1),
             "error": record["error"] or "",
         }
