@@ -28,7 +28,7 @@ LARGE += ["vgg11_bn", "vgg16", "vit_b_16", "wide_resnet50_2", "timm/swin_tiny_pa
 LARGE += ["timm/deit_tiny_distilled_patch16_224", "timm/levit_128s", "timm/xcit_nano_12_p16_224", "timm/mixer_s32_224"]
 VARIANTS = [name for name in architectures if name.startswith(("zfnet_", "krizhevsky"))]  # of up to 200 million weights
 SAMPLE = [*(name for name in architectures if name not in VARIANTS), *TORCHVISION, *(f"timm/{name}" for name in TIMM)]
-EVERY = [*SAMPLE, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
+EVERY = [*SAMPLE, *(pytest.param(name, marks=pytest.mark.slow) for name in (*VARIANTS, *LARGE))]
 
 
 @lru_cache(maxsize=2)

@@ -134,7 +134,7 @@ def check_field(monkeypatch):
         monkeypatch.setattr(
             F,
             "max_pool2d",
-            lambda x, k, stride, padding, ceil_mode, **_: F.avg_pool2d(x, k, stride, padding, ceil_mode),
+            lambda x, k, stride, padding, *_, ceil_mode, **__: F.avg_pool2d(x, k, stride, padding, ceil_mode),
         )
         is_last = shape[-2:] == (len(field.y), len(field.x))
         y, x = len(field.y) // 2, len(field.x) // 3
