@@ -59,6 +59,10 @@ class AxisField:
         step = self.step * int(first[1] - first[0]) if len(first) > 1 else self.step * len(self)
         return AxisField(self.low[first], self.high[last], step)
 
+    def spread(self, n: int) -> "AxisField":
+        """Return the fields of ``n`` places that each see all places of this axis."""
+        return AxisField(np.full(n, self.low.min()), np.full(n, self.high.max()), 0)
+
     def united(self, other: "AxisField") -> "AxisField":
         """Return the fields that hold both; an axis of a single place is seen by all places of the other."""
         steps = {each.step for each in (self, other) if len(each) > 1} or {max(self.step, other.step)}
