@@ -17,7 +17,7 @@ that of J. Yosinski et al., "Understanding Neural Networks Through Deep Visualiz
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ SUM_QUANTUM = 2.0**-24
 """Maxima are summed in multiples of it: such sums are exact up to 5e8, hence do not depend on the order."""
 NOBODY = -1
 """Image number of a place in the ranking that nobody took."""
+
+
+Entries = tuple[Tensor, Tensor, Tensor]
+"""Values, image numbers and places; units × entries each."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,11 +102,8 @@ class UnitTops:
             raise XvError(
                 f"rankings of different layers or lengths cannot be merged: {self._shape()}, {other._shape()}"
             )
-        candidates = (other.values, other.images, other.places)
-        merged = _ranked(*(torch.cat(pair, 1) for pair in zip(self._entries, candidates, strict=True)), self.kept)
-        numbers = torch.cat([self.images, other.images], 1).sort(1).values
-        if bool(((numbers[:, 1:] == numbers[:, :-1]) & (numbers[:, 1:] != NOBODY)).any()):
-            raise XvError("an image is in both of the rankings that are to be merged: their images must be disjoint")
+        _check_disjoint(self.images, other.images)
+        merged = _ranked(self._entries, other._entries, self.kept)
         return UnitTops(
             self.layers,
             *merged,
@@ -207,11 +208,12 @@ class UnitTops:
         n = sum(layer.n_units for layer in layers)
         if len(arrays["values"]) != n:
             raise XvError(f"rankings of {len(arrays['values'])} units do not fit layers of {n}")
-        tensors = {name: torch.from_numpy(np.array(arrays[name])) for name in _TENSORS}
-        return cls(tuple(layers), **tensors, **{name: int(arrays[name]) for name in ("n_images", "last_image")})
+        values, images, places, sums, n_invalid = (torch.from_numpy(np.array(arrays[name])) for name in _TENSORS)
+        counts = int(arrays["n_images"]), int(arrays["last_image"])
+        return cls(tuple(layers), values, images, places, sums, n_invalid, *counts)
 
     @property
-    def _entries(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _entries(self) -> Entries:
         return self.values, self.images, self.places
 
     def _shape(self) -> tuple[int, tuple[tuple[str, int], ...]]:
@@ -279,10 +281,8 @@ class TopActivations:
             An image number below 0, given twice, or already ranked; a map of another size than the layer's.
         """
         order = sorted(int(number) for number in numbers)
-        if len(order) != len(images) or order[:1] < [0] or len(set(order)) < len(order):
-            raise XvError(
-                f"{len(images)} images with the numbers {order[:9]} …: expected one each, at least 0, distinct"
-            )
+        if len(order) != len(images) or min(order, default=0) < 0 or len(set(order)) < len(order):
+            raise XvError(f"{len(images)} images numbered {order[:9]} …: expected distinct numbers, at least 0")
         if not order:
             return before
         found = _Candidates(before, numbers.to(before.images), is_later=order[0] > before.last_image)
@@ -316,13 +316,14 @@ class _Candidates:
             self._maxima[index], self._places[index] = maxima.float(), places.int()
         else:
             maxima = maps.amax(tuple(range(2, maps.ndim))).float()
-            self._maxima[index], self._places[index] = maxima, self._where(maps, self._enters(index, maxima))
+            enters = self._enters(maxima, self._last[index], self._last_image[index])
+            self._maxima[index], self._places[index] = maxima, self._where(maps, enters)
 
-    def _enters(self, index: int, maxima: Tensor) -> Tensor:
-        last = self._last[index]
+    def _enters(self, maxima: Tensor, last: Tensor, last_image: Tensor) -> Tensor:
+        """Say which maxima, images × units, come before the last of the ranking; false for those that are no number."""
         if self._is_later:
             return maxima > last
-        return (maxima > last) | ((maxima == last) & (self._numbers[:, None] < self._last_image[index]))
+        return (maxima > last) | ((maxima == last) & (self._numbers[:, None] < last_image))
 
     def _where(self, maps: Tensor, enters: Tensor) -> Tensor:
         """Return the place of the maximum of the maps that may enter, 0 for the others."""
@@ -335,36 +336,42 @@ class _Candidates:
     def ranked(self, order: list[int]) -> UnitTops:
         """Return the rankings with the batch's maxima in."""
         before, indices = self._before, range(len(self._before.layers))
-        maxima = torch.cat([self._maxima[index] for index in indices], 1).T
-        places = torch.cat([self._places[index] for index in indices], 1).T
+        maxima = torch.cat([self._maxima[index] for index in indices], 1)
+        places = torch.cat([self._places[index] for index in indices], 1)
+        rows = self._enters(maxima, before.values[:, -1], before.images[:, -1]).any(0).nonzero()[:, 0]
+        chosen = maxima[:, rows].T
+        numbers = torch.where(chosen.isnan(), NOBODY, self._numbers)
+        old = (before.values[rows], before.images[rows], before.places[rows])
+        if not self._is_later:
+            _check_disjoint(old[1], numbers)
+        values, images, found = _ranked(
+            old, (torch.where(chosen.isnan(), -torch.inf, chosen), numbers, places[:, rows].T), before.kept
+        )
         is_valid = ~maxima.isnan()
-        values = torch.where(is_valid, maxima, -torch.inf)
-        enters = is_valid & (values >= before.values[:, -1:])
-        rows = enters.any(1).nonzero()[:, 0]
-        numbers = torch.where(is_valid[rows], self._numbers, NOBODY)
-        candidates = (values[rows], numbers, places[rows])
-        if not self._is_later and bool(
-            (before.images[rows][:, :, None] == numbers[:, None]).logical_and_(numbers[:, None] != NOBODY).any()
-        ):
-            raise XvError(f"some of the images {order[:9]} … are in the ranking already")
-        new = _ranked(
-            *(torch.cat([old[rows], new], 1) for old, new in zip(before._entries, candidates, strict=True)), before.kept
-        )
-        entries = [old.index_copy(0, rows, each) for old, each in zip(before._entries, new, strict=True)]
-        summed = (torch.where(is_valid, maxima, 0).double() / SUM_QUANTUM).round().mul_(SUM_QUANTUM).sum(1)
-        return replace(
-            before,
-            **dict(zip(("values", "images", "places"), entries, strict=True)),
-            sums=before.sums + summed,
-            n_invalid=before.n_invalid + (~is_valid).sum(1),
-            n_images=before.n_images + len(order),
-            last_image=max(before.last_image, order[-1]),
+        quanta = torch.where(is_valid, maxima, 0).double().div_(SUM_QUANTUM).round_()
+        return UnitTops(
+            before.layers,
+            before.values.index_copy(0, rows, values),
+            before.images.index_copy(0, rows, images),
+            before.places.index_copy(0, rows, found),
+            before.sums + quanta.sum(0) * SUM_QUANTUM,
+            before.n_invalid + (~is_valid).sum(0),
+            before.n_images + len(order),
+            max(before.last_image, order[-1]),
         )
 
 
-def _ranked(values: Tensor, images: Tensor, places: Tensor, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+def _ranked(some: Entries, others: Entries, kept: int) -> Entries:
     """Return the strongest entries of each row, equal ones by rising image number."""
-    by_image = images.argsort(1, stable=True)
-    by_value = values.gather(1, by_image).argsort(1, stable=True, descending=True)
+    values, images, places = (torch.cat(pair, 1) for pair in zip(some, others, strict=True))
+    by_image = images.argsort(stable=True, dim=1)
+    by_value = values.gather(1, by_image).argsort(stable=True, dim=1, descending=True)
     order = by_image.gather(1, by_value[:, :kept])
     return values.gather(1, order), images.gather(1, order), places.gather(1, order)
+
+
+def _check_disjoint(some: Tensor, others: Tensor) -> None:
+    """Refuse rankings, row by row, that share an image."""
+    numbers = torch.cat([some, others], 1).sort(1).values
+    if bool(((numbers[:, 1:] == numbers[:, :-1]) & (numbers[:, 1:] != NOBODY)).any()):
+        raise XvError("an image is in the ranking already: what is merged must be of disjoint images")
