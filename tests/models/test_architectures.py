@@ -26,9 +26,9 @@ TIMM = [
 LARGE = ["alexnet", "convnext_tiny", "efficientnet_v2_s", "inception_v3", "maxvit_t", "resnet50", "swin_t", "swin_v2_t"]
 LARGE += ["vgg11_bn", "vgg16", "vit_b_16", "wide_resnet50_2", "timm/swin_tiny_patch4_window7_224", "timm/dm_nfnet_f0"]
 LARGE += ["timm/deit_tiny_distilled_patch16_224", "timm/levit_128s", "timm/xcit_nano_12_p16_224", "timm/mixer_s32_224"]
-OF_224_PX = ["bagnet9", "bagnet9_v2", "bagnet17", "bagnet17_v2", "bagnet33", "bagnet33_v2"]  # seconds a pass
-SAMPLE = [*(name for name in architectures if name not in OF_224_PX), *TORCHVISION, *(f"timm/{name}" for name in TIMM)]
-EVERY = [*SAMPLE, *(pytest.param(name, marks=pytest.mark.slow) for name in [*OF_224_PX, *LARGE])]
+HEAVY = [name for name in architectures if name.startswith(("bagnet9", "bagnet17", "bagnet33", "zfnet_", "krizhevsky"))]
+SAMPLE = [*(name for name in architectures if name not in HEAVY), *TORCHVISION, *(f"timm/{name}" for name in TIMM)]
+EVERY = [*SAMPLE, *(pytest.param(name, marks=pytest.mark.slow) for name in (*HEAVY, *LARGE))]
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,353 @@
+"""Receptive field of every place of every map, for any network: which pixels of the input it can depend on.
+
+Along each axis a place ``u`` sees the pixels ``low[u] … high[u]``. A window of kernel k, stride s, padding p and
+dilation d sees ``low[u s − p] … high[u s − p + (k − 1) d]``; where branches meet, the union counts. The fields are
+carried along with the tensors while the network runs, so that the architecture need not be declared: branches, shared
+modules, functional calls and permuted axes are followed as they come. What is not known to keep places apart
+(attention, flattening, global pooling, group normalisation) sees the whole image, so that a field is never too small.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from xvcore.errors import XvError
+
+Pixels = Int[np.ndarray, " places"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AxisField:
+    """What the places of a map see along one axis.
+
+    Parameters
+    ----------
+    low, high : first and last pixel of each place; may lie outside of the image, where the network pads
+    step : pixels between neighbours
+    """
+
+    low: Pixels
+    high: Pixels
+    step: int
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    @property
+    def size(self) -> int:
+        """Pixels of the widest field."""
+        return int((self.high - self.low).max()) + 1
+
+    def windows(self, n: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "AxisField":
+        """Return the fields of ``n`` places that each see a window of places of this axis."""
+        first = np.arange(n) * stride - padding
+        last = first + (kernel - 1) * dilation
+        return AxisField(self._at(self.low, first), self._at(self.high, last), self.step * stride)
+
+    def ranges(self, first: Int[np.ndarray, " asked"], last: Int[np.ndarray, " asked"]) -> "AxisField":
+        """Return the fields of places that each see the places ``first … last`` of this axis."""
+        step = self.step * int(first[1] - first[0]) if len(first) > 1 else self.step * len(self)
+        return AxisField(self.low[first], self.high[last], step)
+
+    def spread(self, n: int) -> "AxisField":
+        """Return the fields of ``n`` places that each see all places of this axis."""
+        return AxisField(np.full(n, self.low.min()), np.full(n, self.high.max()), 0)
+
+    def united(self, other: "AxisField") -> "AxisField":
+        """Return the fields that hold both; an axis of a single place is seen by all places of the other."""
+        steps = {each.step for each in (self, other) if len(each) > 1} or {max(self.step, other.step)}
+        return AxisField(np.minimum(self.low, other.low), np.maximum(self.high, other.high), max(steps))
+
+    def _at(self, edges: Pixels, places: Int[np.ndarray, " asked"]) -> Int[np.ndarray, " asked"]:
+        """Return the edges of places that may lie outside of the map, as if it went on."""
+        inside = places.clip(0, len(edges) - 1)
+        found: np.ndarray = edges[inside] + (places - inside) * self.step
+        return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ReceptiveField:
+    """Boxes of pixels that the places of a map see.
+
+    Parameters
+    ----------
+    y, x : along each axis
+    image_px : height and width of the input
+    """
+
+    y: AxisField
+    x: AxisField
+    image_px: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the largest field, in pixels; parts of it may lie outside of the image."""
+        return self.y.size, self.x.size
+
+    def boxes(self, y: Int[np.ndarray, " n"], x: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 4"]:
+        """Return x, y (top left corner), w, h in pixels of the input for places of the map; not clipped to the image.
+
+        Raises
+        ------
+        XvError
+            A place outside of the map.
+        """
+        for name, places, axis in (("y", y, self.y), ("x", x, self.x)):
+            if len(places) and not 0 <= places.min() <= places.max() < len(axis):
+                raise XvError(f"{name} = {places.min()} … {places.max()}: the map has the places 0 … {len(axis) - 1}")
+        left, top = self.x.low[x], self.y.low[y]
+        return np.stack([left, top, self.x.high[x] - left + 1, self.y.high[y] - top + 1], axis=1)
+
+
+Fields = dict[str, tuple[int, AxisField]]
+"""Axis of the image ("y", "x") to the tensor's axis that follows it, and its fields; an absent axis sees all."""
+
+
+class FieldMode(TorchFunctionMode):
+    """Follows the receptive fields of all that is computed from ``image`` while the context lives."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self._image_px = (int(image.shape[-2]), int(image.shape[-1]))
+        self._fields: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        pixels = [np.arange(n) for n in self._image_px]
+        self._fields[image] = {
+            name: (image.ndim - 2 + index, AxisField(pixels[index], pixels[index], 1))
+            for index, name in enumerate(("y", "x"))
+        }
+
+    def of(self, tensor: Tensor) -> ReceptiveField:
+        """Return the field of a tensor's places; places along an axis that was not followed see the whole image.
+
+        An axis that the tensor no longer has counts as one place.
+        """
+        fields: Fields = self._fields.get(tensor, {})
+        y, x = (fields[name][1] if name in fields else self._whole(name) for name in ("y", "x"))
+        return ReceptiveField(y, x, self._image_px)
+
+    def axis_of(self, tensor: Tensor, name: str) -> int | None:
+        """Return the axis of a tensor that follows the image's ``"y"`` or ``"x"``, if any does."""
+        fields: Fields = self._fields.get(tensor, {})
+        return fields[name][0] if name in fields else None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Make one call and note what its results see."""
+        named = dict(kwargs or {})
+        seen = [(each, self._fields[each]) for each in _tensors((*args, *named.values())) if each in self._fields]
+        shapes = [(tensor.shape, fields) for tensor, fields in seen]  # before an in-place call
+        results = func(*args, **named)
+        if shapes:
+            for result in _tensors([results]):
+                self._fields[result] = self._followed(func, args, named, shapes, result)
+        return results
+
+    def _followed(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        named: dict[str, Any],
+        seen: list[tuple[torch.Size, Fields]],
+        result: Tensor,
+    ) -> Fields:
+        name = str(getattr(func, "__name__", "")).strip("_")
+        if name in POINTWISE or name == "cat":
+            return self._met(name, args, named, seen, result)
+        follow = FOLLOWED.get(name)
+        if follow is None:
+            return {}
+        shape, fields = seen[0]
+        return {
+            axis: moved
+            for axis, (dim, field) in fields.items()
+            if (moved := follow(_Call(func, args, named, shape, result), dim, field)) is not None
+        }
+
+    def _met(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        named: dict[str, Any],
+        seen: list[tuple[torch.Size, Fields]],
+        result: Tensor,
+    ) -> Fields:
+        """Return the union of what the inputs of a pointwise call or a concatenation see."""
+        joined = named.get("dim", args[1] if len(args) > 1 else 0) % result.ndim if name == "cat" else None
+        followed: Fields = {}
+        for axis in ("y", "x"):
+            dims = {fields[axis][0] + result.ndim - len(shape) for shape, fields in seen if axis in fields}
+            if len(dims) != 1 or joined in dims:
+                continue
+            fields = [each[axis][1] if axis in each else self._whole(axis) for _, each in seen]
+            followed[axis] = (dims.pop(), reduce(AxisField.united, fields))
+        return followed
+
+    def _whole(self, axis: str) -> AxisField:
+        n = self._image_px[0 if axis == "y" else 1]
+        return AxisField(np.array([0]), np.array([n - 1]), 0)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Call:
+    """A call whose first input is followed."""
+
+    func: Any
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+    shape: torch.Size
+    result: Tensor
+
+    def argument(self, name: str, place: int, default: Any = None) -> Any:
+        return self.named.get(name, self.args[place] if len(self.args) > place else default)
+
+    def dims(self, place: int = 1) -> set[int]:
+        """Return the axes named by ``dim``; all where none is."""
+        dim = self.argument("dim", place)
+        dims = range(len(self.shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
+        return {each % len(self.shape) for each in dims}
+
+
+Followed = tuple[int, AxisField] | None
+
+
+def _conv(call: _Call, dim: int, field: AxisField) -> Followed:
+    kernel = tuple(call.argument("weight", 1).shape[2:])
+    return _window(call, dim, field, kernel, (call.argument("stride", 3, 1), *_geometry(call, 4)))
+
+
+def _max_pool(call: _Call, dim: int, field: AxisField) -> Followed:
+    kernel = call.argument("kernel_size", 1)
+    return _window(call, dim, field, kernel, (call.argument("stride", 2) or kernel, *_geometry(call, 3)))
+
+
+def _average_pool(call: _Call, dim: int, field: AxisField) -> Followed:
+    kernel = call.argument("kernel_size", 1)
+    return _window(call, dim, field, kernel, (call.argument("stride", 2) or kernel, call.argument("padding", 3, 0), 1))
+
+
+def _geometry(call: _Call, place: int) -> tuple[Any, Any]:
+    return call.argument("padding", place, 0), call.argument("dilation", place + 1, 1)
+
+
+def _window(call: _Call, dim: int, field: AxisField, kernel: Any, geometry: tuple[Any, Any, Any]) -> Followed:
+    """Follow a window of the last two axes; geometry: stride, padding, dilation."""
+    spatial = dim - (len(call.shape) - 2)
+    if spatial not in (0, 1):
+        return None
+    stride, padding, dilation = geometry
+    size, spread = _side(kernel, spatial), _side(dilation, spatial)
+    if isinstance(padding, str):
+        padding = 0 if padding == "valid" else (size - 1) * spread // 2
+    step, pad = _side(stride, spatial), _side(padding, spatial)
+    return dim, field.windows(call.result.shape[dim], kernel=size, stride=step, padding=pad, dilation=spread)
+
+
+def _adaptive(call: _Call, dim: int, field: AxisField) -> Followed:
+    n_in, n_out = len(field), call.result.shape[dim]
+    places = np.arange(n_out)
+    return dim, field.ranges(places * n_in // n_out, -(-(places + 1) * n_in // n_out) - 1)
+
+
+def _reduced(call: _Call, dim: int, field: AxisField) -> Followed:
+    if not call.argument("keepdim", 2, default=False):
+        return None
+    if dim not in call.dims():
+        return dim, field
+    return dim, AxisField(field.low.min(keepdims=True), field.high.max(keepdims=True), field.step * len(field))
+
+
+def _last_axes(call: _Call, dim: int, field: AxisField) -> Followed:
+    """Follow what mixes the last axes: a linear layer one, a layer normalisation those it names."""
+    n_mixed = 1 if call.func is F.linear else len(call.argument("normalized_shape", 1))
+    return (dim, field) if dim < len(call.shape) - n_mixed else None
+
+
+def _along(call: _Call, dim: int, field: AxisField) -> Followed:
+    """Follow what mixes one axis only."""
+    return (dim, field) if dim not in call.dims() else None
+
+
+def _reshaped(call: _Call, dim: int, field: AxisField) -> Followed:
+    """Follow an axis that keeps its length and what stands before it."""
+    before = math.prod(call.shape[:dim])
+    for place, n in enumerate(call.result.shape):
+        if n == call.shape[dim] and math.prod(call.result.shape[:place]) == before:
+            return place, field
+    return None
+
+
+def _permuted(call: _Call, dim: int, field: AxisField) -> Followed:
+    dims = call.argument("dims", 1)
+    order = [each % len(call.shape) for each in (call.args[1:] if isinstance(dims, int) else dims)]
+    return order.index(dim), field
+
+
+def _transposed(call: _Call, dim: int, field: AxisField) -> Followed:
+    first, second = (call.argument(f"dim{i}", i + 1) % len(call.shape) for i in (0, 1))
+    return {first: second, second: first}.get(dim, dim), field
+
+
+def _cut(call: _Call, dim: int, field: AxisField) -> Followed:
+    """Follow what takes parts along other axes."""
+    index = call.args[1] if len(call.args) > 1 else None
+    indices = index if isinstance(index, tuple) else (index,)
+    is_plain = all(isinstance(each, (slice, int, type(None), type(...), str)) for each in indices)
+    is_kept = call.result.ndim == len(call.shape) and call.result.shape[dim] == call.shape[dim]
+    return (dim, field) if is_plain and is_kept else None
+
+
+def _padded(call: _Call, dim: int, field: AxisField) -> Followed:
+    pads = list(call.argument("pad", 1))
+    place = 2 * (len(call.shape) - 1 - dim)
+    before = pads[place] if place < len(pads) else 0
+    return dim, field.windows(call.result.shape[dim], kernel=1, padding=before)
+
+
+FOLLOWED: dict[str, Callable[[_Call, int, AxisField], Followed]] = {
+    "conv2d": _conv,
+    **dict.fromkeys(("max_pool2d", "max_pool2d_with_indices"), _max_pool),
+    "avg_pool2d": _average_pool,
+    **dict.fromkeys(("adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_max_pool2d_with_indices"), _adaptive),
+    **dict.fromkeys(("mean", "sum", "amax", "amin"), _reduced),
+    **dict.fromkeys(("linear", "layer_norm"), _last_axes),
+    **dict.fromkeys(("softmax", "log_softmax"), _along),
+    **dict.fromkeys(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshaped),
+    "permute": _permuted,
+    **dict.fromkeys(("transpose", "swapaxes"), _transposed),
+    **dict.fromkeys(("chunk", "split", "tensor_split", "narrow", "getitem"), _cut),
+    "pad": _padded,
+}
+"""How the fields of the first input go on, by the name of the call; all else sees the whole image."""
+POINTWISE = frozenset({
+    *("add", "iadd", "radd", "mul", "imul", "rmul", "sub", "isub", "rsub", "div", "truediv", "itruediv", "neg", "pow"),
+    *("exp", "log", "sqrt", "abs", "clamp", "clamp_min", "clamp_max", "clip", "where", "maximum", "minimum", "lerp"),
+    *("relu", "relu6", "hardtanh", "threshold", "gelu", "silu", "hardswish", "mish", "elu", "selu", "celu", "softplus"),
+    *("leaky_relu", "prelu", "rrelu", "softsign", "tanh", "sigmoid", "hardsigmoid", "logsigmoid", "batch_norm"),
+    *("local_response_norm", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout"),
+    *("contiguous", "clone", "detach", "to", "float", "half", "double", "bfloat16", "type", "requires_grad", "rsqrt"),
+    *("feature_alpha_dropout", "square", "addcmul", "nan_to_num"),
+})  # fmt: skip
+"""Calls that keep places apart, by name."""
+
+
+def _side(value: int | Sequence[int], spatial: int) -> int:
+    return int(value) if isinstance(value, int) else int(value[min(spatial, len(value) - 1)])
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors(value)

@@ -1,0 +1,374 @@
+"""Deconvnet, guided and plain gradient as one modified backward pass that does not touch the network.
+
+Let ``p`` be the signal that arrives at the output of a rectifier, ``x`` what went into it. Downwards it passes on::
+
+    gradient    p · 1[x > 0]
+    deconvnet   max(p, 0)                  rectifies what is reconstructed, whatever the image was [1]_
+    guided      max(p, 0) · 1[x > 0]       [2]_
+
+All else is what autograd does anyway: a transposed convolution without bias, batch normalisation as its diagonal
+scale, and max-pooling that puts the signal at its switch, the place of the maximum.
+
+A function mode sees every call that the network makes while it runs, hence rectifiers that are modules, functions,
+in place, used again, or shared by branches, and ReLU6; hooks on modules miss most of these in silence.
+
+>>> rule = BackwardRule("deconvnet")
+>>> with rule.applied() as met:                        # doctest: +SKIP
+...     scores = network(images)
+>>> met.rectifiers, met.max_pools                      # doctest: +SKIP
+
+References
+----------
+.. [1] M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+.. [2] J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller, "Striving for Simplicity: The All Convolutional Net",
+   ICLR workshop 2015.
+.. [3] A. Mahendran, A. Vedaldi, "Salient Deconvolutional Networks", ECCV 2016.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from xvcore.errors import XvError
+from xvcore.parameters import check, parameter
+
+Rule = Literal["deconvnet", "guided", "gradient"]
+Kind = Literal["rectifier", "activation", "gate", "max_pool", "norm"]
+Observer = Callable[[Kind, Tensor, Tensor], None]
+"""Told of each call that the mode knows: its kind, what went in, what came out."""
+
+
+@dataclass(slots=True)
+class Interception:
+    """What a pass through a network met, counted by calls.
+
+    Parameters
+    ----------
+    rectifiers : ReLU, ReLU6 and clamps at 0: where the rule acts
+    max_pools : of any kind; without them a deconvnet's picture does not depend on the image
+    norms : local response normalisations
+    gates : sigmoids and the like, by name, which scale a signal rather than rectify it
+    activations : non-linearities for which the rule is not defined, by name
+    """
+
+    rectifiers: int = 0
+    max_pools: int = 0
+    norms: int = 0
+    gates: Counter[str] = field(default_factory=Counter)
+    activations: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardRule:
+    """How a signal passes down through the non-linear layers; ``gradient`` ignores all options but those of pooling.
+
+    Notes
+    -----
+    The paper states none of the options below. Its layers are read literally: nothing is said of an inverse of the
+    contrast normalisation, hence ``lrn="identity"``, as in [3]_; two windows that share a switch add up, as in the
+    chain rule; in a window of zeros all places tie, and the first in raster order is taken, as torch does.
+    """
+
+    rule: Rule = parameter("deconvnet", "How a rectifier passes a signal down")
+    lrn: Literal["identity", "gradient"] = parameter(
+        "identity", "How local response normalisation passes a signal down: unchanged, or by its true gradient"
+    )
+    zero_windows: Literal["first", "drop"] = parameter(
+        "first", "Where a pooling window of zeros, in which all places tie, puts its signal: first place, or nowhere"
+    )
+    overlap: Literal["sum", "overwrite"] = parameter(
+        "sum", "Signals of overlapping windows with one switch: their sum, or that of the last window in raster order"
+    )
+    gates: Literal["constant", "gradient"] = parameter(
+        "constant", "Sigmoid gates and softmax weights: constants of the image, or differentiated"
+    )
+    undefined: Literal["refuse", "clamp"] = parameter(
+        "refuse",
+        "Activations for which the rule is not defined (GELU, SiLU, hardswish): refuse, or max(p, 0) all the same "
+        "(times the derivative for guided), which no paper defines",
+    )
+    degenerate: Literal["refuse", "allow"] = parameter(
+        "refuse", "A deconvnet of a network without max-pooling, whose pictures are the same for every image"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def applied(self, observer: Observer | None = None) -> "RuleMode":
+        """Return a context in which every forward pass records the rule for its backward pass.
+
+        Raises
+        ------
+        XvError
+            In the pass: an activation for which the rule is not defined, unless ``undefined="clamp"``; a pooling that
+            the options of pooling do not cover.
+        """
+        return RuleMode(self, observer)
+
+    def check_fits(self, met: Interception, name: str) -> None:
+        """Refuse a network for which the rule has no meaning.
+
+        Parameters
+        ----------
+        met : what a pass through the whole network met, see :func:`survey`
+        name : of the network
+
+        Raises
+        ------
+        XvError
+            Says why, and which option computes something all the same.
+        """
+        if self.rule == "gradient":
+            return
+        if met.activations and self.undefined == "refuse":
+            seen = ", ".join(f"{count} × {activation}" for activation, count in sorted(met.activations.items()))
+            raise XvError(
+                f"{self.rule} is defined for networks of ReLU and ReLU6 only, {name} has {seen}: use the rule "
+                "'gradient', or undefined='clamp', which is not standard"
+            )
+        if not met.rectifiers and not met.activations:
+            raise XvError(f"{self.rule}: no rectifier was met in {name} (a scripted network cannot be looked into)")
+        if self.rule == "deconvnet" and not met.max_pools and self.degenerate == "refuse":
+            raise XvError(
+                f"{name} has no max-pooling: without switches its deconvnet pictures are the same for every image; "
+                "use the rule 'guided', or degenerate='allow'"
+            )
+
+
+@torch.no_grad()
+def survey(network: nn.Module, inputs: Tensor) -> Interception:
+    """Return what one pass through the network meets; nothing of it changes.
+
+    Parameters
+    ----------
+    network : in eval mode
+    inputs : one normalised image is enough
+    """
+    with BackwardRule("gradient").applied() as met:
+        network(inputs)
+    return met
+
+
+class RuleMode(TorchFunctionMode):
+    """Gives every non-linear call of a forward pass the rule's backward pass; in-place calls are made out of place."""
+
+    def __init__(self, rule: BackwardRule, observer: Observer | None = None) -> None:
+        super().__init__()
+        self._rule = rule
+        self._observer = observer
+        self.met = Interception()
+
+    def __enter__(self) -> Interception:
+        """Return the counts, which grow while the context lives."""
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self.met
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Make one call of the network's."""
+        named = dict(kwargs or {})
+        kind = _kind(func, args, named)
+        if kind is None:
+            return func(*args, **named)
+        args = (named.pop("input"), *args) if "input" in named else args
+        signal, rest = args[0], args[1:]
+        result = getattr(self, f"_{kind}")(func, signal, rest, named)
+        if self._observer is not None:
+            self._observer(kind, signal, result[0] if isinstance(result, tuple) else result)
+        return result
+
+    def _rectifier(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+        self.met.rectifiers += 1
+        return self._ruled(_out_of_place(func, rest, named), signal)
+
+    def _activation(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+        name = _plain_name(func)
+        self.met.activations[name] += 1
+        if self._rule.rule != "gradient" and self._rule.undefined == "refuse":
+            raise XvError(
+                f"{self._rule.rule} is not defined for {name}: use the rule 'gradient', or undefined='clamp', which is "
+                "not standard"
+            )
+        return self._ruled(_out_of_place(func, rest, named), signal)
+
+    def _ruled(self, function: Callable[[Tensor], Tensor], signal: Tensor) -> Tensor:
+        if self._rule.rule == "deconvnet":
+            result: Tensor = _UpAndDown.apply(signal, function, _rectified)
+            return result
+        if self._rule.rule == "guided":
+            # A clone, not a view: networks add to it in place.
+            result = _UpAndDown.apply(function(signal), torch.clone, _rectified)
+            return result
+        return function(signal)
+
+    def _gate(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+        self.met.gates[_plain_name(func)] += 1
+        gate: Tensor = func(signal, *rest, **named)
+        is_constant = self._rule.rule != "gradient" and self._rule.gates == "constant"
+        return gate.detach() if is_constant else gate
+
+    def _norm(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+        self.met.norms += 1
+        if self._rule.rule == "gradient" or self._rule.lrn == "gradient":
+            normalised: Tensor = func(signal, *rest, **named)
+        else:
+            normalised = _UpAndDown.apply(signal, partial(_called, func, rest, named), torch.clone)
+        return normalised
+
+    def _max_pool(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        self.met.max_pools += 1
+        if self._rule.zero_windows == "first" and self._rule.overlap == "sum":
+            return func(signal, *rest, **named)
+        if func not in (F.max_pool2d, torch.max_pool2d):
+            raise XvError(
+                f"{_plain_name(func)}: zero_windows={self._rule.zero_windows!r} and overlap={self._rule.overlap!r} are "
+                "made for max_pool2d only (allowed here: 'first' and 'sum')"
+            )
+        pool = partial(_pooled, rest, {**named, "return_indices": True})
+        pooled: Tensor = _MaxPool.apply(signal, pool, self._rule)[0]
+        return pooled
+
+
+class _UpAndDown(torch.autograd.Function):
+    """One function of the input upwards, another of the signal downwards."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, up: Callable[[Tensor], Tensor], _down: Callable[[Tensor], Tensor]) -> Tensor:
+        return up(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        ctx.down = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.down(signal), None, None
+
+
+class _MaxPool(torch.autograd.Function):
+    """Max-pooling whose backward pass follows the options of windows of zeros and of shared switches."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        value: Tensor, pool: Callable[[Tensor], tuple[Tensor, Tensor]], _options: BackwardRule
+    ) -> tuple[Tensor, Tensor]:
+        return pool(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        pooled, switches = output
+        ctx.mark_non_differentiable(switches)
+        ctx.save_for_backward(pooled, switches)
+        ctx.size = inputs[0].shape
+        ctx.options = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, signal: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        pooled, switches = ctx.saved_tensors
+        places = switches.reshape(*switches.shape[:-2], -1)
+        n_places = ctx.size[-2] * ctx.size[-1]
+        if ctx.options.zero_windows == "drop":
+            signal = signal * (pooled != 0)
+        values = signal.reshape(places.shape)
+        if ctx.options.overlap == "overwrite":
+            windows = torch.arange(places.shape[-1], device=places.device).expand_as(places)
+            nobody = places.new_full((*places.shape[:-1], n_places), -1)
+            last = nobody.scatter_reduce(-1, places, windows, "amax")
+            values = values * (last.gather(-1, places) == windows)
+        empty = values.new_zeros((*values.shape[:-1], n_places))
+        return empty.scatter_add(-1, places, values).reshape(ctx.size), None, None
+
+
+def _rectified(signal: Tensor) -> Tensor:
+    return signal.clamp_min(0)
+
+
+def _called(func: Any, rest: tuple[Any, ...], named: dict[str, Any], signal: Tensor) -> Tensor:
+    result: Tensor = func(signal, *rest, **named)
+    return result
+
+
+def _out_of_place(func: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    """Return the activation as a function that leaves its input alone, whatever it was told."""
+    if func in _RELU:
+        return F.relu
+    return lambda signal: _called(func, rest, named, signal.clone())
+
+
+def _pooled(rest: tuple[Any, ...], named: dict[str, Any], signal: Tensor) -> tuple[Tensor, Tensor]:
+    pooled, switches = F.max_pool2d(signal, *rest, **named)
+    return pooled, switches
+
+
+def _kind(func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Kind | None:
+    kind = _KINDS.get(func)
+    if func in _BOUNDED:
+        return kind if _is_rectifier(func, args, named) else _BOUNDED[func]
+    return kind
+
+
+def _is_rectifier(func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Say whether a bounded identity has its lower bound at 0."""
+    names = {"min", "min_val", "threshold"}
+    low = next((value for name, value in named.items() if name in names), args[1] if len(args) > 1 else None)
+    if func in _THRESHOLD:
+        value = named.get("value", args[2] if len(args) > 2 else None)
+        return low == 0 and value == 0
+    if low is None and func in _HARDTANH:
+        return False  # the default bounds are -1 and 1
+    return not isinstance(low, Tensor) and low == 0
+
+
+def _plain_name(func: Any) -> str:
+    return str(getattr(func, "__name__", func)).strip("_")
+
+
+_RELU = frozenset({F.relu, torch.relu, torch.relu_, F.relu_, Tensor.relu, Tensor.relu_})
+_HARDTANH = frozenset({F.hardtanh, F.hardtanh_})
+_THRESHOLD = frozenset({F.threshold, torch.threshold, torch.threshold_})
+_CLAMP = frozenset({
+    *(torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clip, torch.clip_, Tensor.clip, Tensor.clip_),
+    *(torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_),
+})  # fmt: skip
+_BOUNDED: dict[Any, Kind | None] = {
+    **dict.fromkeys(_CLAMP),
+    **dict.fromkeys(_HARDTANH, "activation"),
+    **dict.fromkeys(_THRESHOLD, "activation"),
+}
+"""Identities with bounds: rectifiers where the lower bound is 0, else this kind."""
+_ACTIVATIONS = (
+    *(F.gelu, F.silu, F.hardswish, F.mish, F.softplus, F.softsign, F.tanhshrink, F.hardshrink, F.softshrink),
+    *(F.elu, F.elu_, F.selu, F.selu_, F.celu, F.celu_, F.leaky_relu, F.leaky_relu_, F.rrelu, F.rrelu_, F.prelu),
+    *(F.logsigmoid, torch.selu, torch.celu, torch.prelu, torch.rrelu, Tensor.prelu),
+)
+_GATES = (
+    *(F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, F.hardsigmoid),
+    *(F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_),
+    *(F.softmax, torch.softmax, Tensor.softmax),
+)
+_MAX_POOLS = (
+    *(F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, torch.max_pool3d),
+    *(F.max_pool1d_with_indices, F.max_pool2d_with_indices, F.max_pool3d_with_indices),
+    *(F.fractional_max_pool2d_with_indices, F.fractional_max_pool3d_with_indices),
+    *(F.adaptive_max_pool1d_with_indices, F.adaptive_max_pool2d_with_indices, F.adaptive_max_pool3d_with_indices),
+    *(F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d),
+)
+_KINDS: dict[Any, Kind] = {
+    **dict.fromkeys((*_RELU, F.relu6, *_HARDTANH, *_THRESHOLD, *_CLAMP), "rectifier"),
+    **dict.fromkeys(_ACTIVATIONS, "activation"),
+    **dict.fromkeys(_GATES, "gate"),
+    **dict.fromkeys(_MAX_POOLS, "max_pool"),
+    F.local_response_norm: "norm",
+}

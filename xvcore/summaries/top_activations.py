@@ -1,0 +1,377 @@
+"""The strongest activations of every unit of a network over a whole data set: which images, and where in them.
+
+For each unit and image the candidate is the maximum of the unit's map and its place, the first in raster order among
+equals; of all candidates the strongest are kept, equal ones by rising image number. So the images of a unit are
+distinct, and the result is that of a full sort, whatever the order, the batches or the machines.
+
+Source: M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, figure 2: the top
+nine activations in the validation set. That they are of distinct images is not stated there: it is our choice, and
+that of J. Yosinski et al., "Understanding Neural Networks Through Deep Visualization", 2015.
+
+>>> summary = TopActivations()
+>>> layers = summary.layers(classifier)                                        # doctest: +SKIP
+>>> tops = UnitTops.empty(layers, summary.kept, classifier.device)             # doctest: +SKIP
+>>> for images, numbers in batches:                                            # doctest: +SKIP
+...     tops = summary.of_batch(classifier, images, numbers, tops)
+>>> tops.merged(others).top(image_ids), tops.units(class_ids)                  # doctest: +SKIP
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xvcore.errors import XvError
+from xvcore.models.classifier import Classifier
+from xvcore.ops.taps import Site, UnitLayer, read, unit_layers
+from xvcore.parameters import check, parameter
+from xvcore.types import Images
+
+SUM_QUANTUM = 2.0**-24
+"""Maxima are summed in multiples of it: such sums are exact up to 5e8, hence do not depend on the order."""
+NOBODY = -1
+"""Image number of a place in the ranking that nobody took."""
+
+
+Entries = tuple[Tensor, Tensor, Tensor]
+"""Values, image numbers and places; units × entries each."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class UnitTops:
+    """The ranking and the statistics of every unit; rankings of disjoint images can be merged in any order.
+
+    Parameters
+    ----------
+    layers : of the units, in order
+    values : activations of each unit, strongest first; −inf where there were fewer images
+    images : their image numbers; −1 where there were fewer images
+    places : their places in the unit's map, counted in raster order
+    sums : of each unit's maxima over all images
+    n_invalid : images in which a unit's map was not a number; they are left out of its ranking and of its mean
+    n_images : images seen
+    last_image : highest image number seen
+    """
+
+    layers: tuple[UnitLayer, ...]
+    values: Float[Tensor, "units kept"]
+    images: Int[Tensor, "units kept"]
+    places: Int[Tensor, "units kept"]
+    sums: Float[Tensor, " units"]
+    n_invalid: Int[Tensor, " units"]
+    n_images: int = 0
+    last_image: int = NOBODY
+
+    @classmethod
+    def empty(cls, layers: Sequence[UnitLayer], kept: int, device: torch.device | str = "cpu") -> "UnitTops":
+        """Return the rankings of no image at all."""
+        n = sum(layer.n_units for layer in layers)
+        return cls(
+            tuple(layers),
+            torch.full((n, kept), -torch.inf, device=device),
+            torch.full((n, kept), NOBODY, device=device),
+            torch.zeros((n, kept), dtype=torch.int32, device=device),
+            torch.zeros(n, dtype=torch.float64, device=device),
+            torch.zeros(n, dtype=torch.int64, device=device),
+        )
+
+    @property
+    def kept(self) -> int:
+        """Length of each ranking."""
+        return self.values.shape[1]
+
+    @property
+    def is_dead(self) -> Tensor:
+        """Which units were never positive."""
+        return self.values[:, 0] <= 0
+
+    def merged(self, other: "UnitTops") -> "UnitTops":
+        """Return the rankings over the images of both; commutes and associates exactly.
+
+        Raises
+        ------
+        XvError
+            Other layers or another length of the rankings, or an image that is in both.
+        """
+        if self._shape() != other._shape():
+            raise XvError(
+                f"rankings of different layers or lengths cannot be merged: {self._shape()}, {other._shape()}"
+            )
+        _check_disjoint(self.images, other.images)
+        merged = _ranked(self._entries, other._entries, self.kept)
+        return UnitTops(
+            self.layers,
+            *merged,
+            self.sums + other.sums,
+            self.n_invalid + other.n_invalid,
+            self.n_images + other.n_images,
+            max(self.last_image, other.last_image),
+        )
+
+    def units(self, class_ids: Sequence[str], *, first: int | None = None) -> pd.DataFrame:
+        """Return one row per unit, the columns of the table ``units`` but for its keys.
+
+        Parameters
+        ----------
+        class_ids : class of every image, by image number
+        first : how many of a unit's strongest images its class statistics count; None counts all that were kept.
+            Images in which the unit is not active never count
+
+        Returns
+        -------
+        DataFrame
+            ``layer``, ``unit``; ``n_images`` whose map was valid; ``act_mean`` and ``act_max``: mean and maximum over
+            the images of the map's maximum; ``dead``: never positive; ``top_class_id``: most frequent class among the
+            strongest images, first by name among equals, None for a dead unit; ``top_class_share`` of them;
+            ``class_entropy`` of their classes, in bits. NaN where no image counts.
+        """
+        values, images = self.values.cpu().numpy(), self.images.cpu().numpy()
+        n_valid = self.n_images - self.n_invalid.cpu().numpy()
+        names, codes = np.unique(np.asarray(class_ids, dtype=object), return_inverse=True)
+        counted = (values > 0) & (np.arange(self.kept) < (first or self.kept))
+        rows, columns = np.nonzero(counted)
+        # unit × class is large for many classes: sort and count the pairs that occur instead
+        pairs, counts = np.unique(rows * max(len(names), 1) + codes[images[rows, columns]], return_counts=True)
+        units, classes = np.divmod(pairs, max(len(names), 1))
+        total = np.bincount(units, counts, len(values))
+        share = counts / total[units]
+        entropy = np.bincount(units, -share * np.log2(share), len(values))
+        order = np.lexsort((classes, -counts, units))
+        best = order[np.unique(units[order], return_index=True)[1]]
+        top_class, top_share = np.full(len(values), None, dtype=object), np.full(len(values), np.nan)
+        top_class[units[best]], top_share[units[best]] = names[classes[best]], share[best]
+        layer, unit = self._names()
+        with np.errstate(invalid="ignore"):
+            mean = self.sums.cpu().numpy() / np.where(n_valid > 0, n_valid, np.nan)
+        return pd.DataFrame({
+            "layer": layer,
+            "unit": unit,
+            "n_images": n_valid,
+            "act_mean": mean.astype(np.float32),
+            "act_max": np.where(n_valid > 0, values[:, 0], np.nan).astype(np.float32),
+            "dead": values[:, 0] <= 0,
+            "top_class_id": top_class,
+            "top_class_share": top_share.astype(np.float32),
+            "class_entropy": np.where(total > 0, entropy, np.nan).astype(np.float32),
+        })  # fmt: skip
+
+    def top(self, image_ids: Sequence[str], *, first: int | None = None) -> pd.DataFrame:
+        """Return one row per unit and place in its ranking, the columns of the table ``unit_top`` but for its keys.
+
+        Parameters
+        ----------
+        image_ids : id of every image, by image number
+        first : how many per unit; None returns all that were kept
+
+        Returns
+        -------
+        DataFrame
+            ``layer``, ``unit``, ``position`` from 1, ``image_id``, ``activation``, ``map_y``, ``map_x`` (place in the
+            unit's map), ``x``, ``y``, ``w``, ``h`` (its receptive field in pixels of the input, not clipped to the
+            image). An image in which the unit is not active has no row, hence a dead unit none.
+        """
+        values = self.values.cpu().numpy()[:, :first]
+        images, places = self.images.cpu().numpy(), self.places.cpu().numpy()
+        names = np.asarray(image_ids, dtype=object)
+        frames, start = [], 0
+        for layer in self.layers:
+            unit, rank = np.nonzero(values[start : start + layer.n_units] > 0)
+            rows = start + unit
+            map_y, map_x = np.divmod(places[rows, rank], layer.size[1])
+            boxes = layer.field.boxes(map_y, map_x)
+            columns = {"layer": layer.name, "unit": unit, "position": rank + 1, "image_id": names[images[rows, rank]]}
+            columns |= {"activation": values[rows, rank], "map_y": map_y, "map_x": map_x}
+            frames.append(pd.DataFrame({**columns, **dict(zip("xywh", boxes.T, strict=True))}))
+            start += layer.n_units
+        return pd.concat(frames, ignore_index=True)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all but the layers as arrays, to be stored and read back by :meth:`of_arrays`."""
+        return {
+            name: np.asarray(getattr(self, name).cpu() if name in _TENSORS else getattr(self, name)) for name in _ALL
+        }
+
+    @classmethod
+    def of_arrays(cls, layers: Sequence[UnitLayer], arrays: Mapping[str, Any]) -> "UnitTops":
+        """Return what :meth:`arrays` gave, on the CPU.
+
+        Raises
+        ------
+        XvError
+            The arrays are of other layers.
+        """
+        n = sum(layer.n_units for layer in layers)
+        if len(arrays["values"]) != n:
+            raise XvError(f"rankings of {len(arrays['values'])} units do not fit layers of {n}")
+        values, images, places, sums, n_invalid = (torch.from_numpy(np.array(arrays[name])) for name in _TENSORS)
+        counts = int(arrays["n_images"]), int(arrays["last_image"])
+        return cls(tuple(layers), values, images, places, sums, n_invalid, *counts)
+
+    @property
+    def _entries(self) -> Entries:
+        return self.values, self.images, self.places
+
+    def _shape(self) -> tuple[int, tuple[tuple[str, int], ...]]:
+        return self.kept, tuple((layer.name, layer.n_units) for layer in self.layers)
+
+    def _names(self) -> tuple[np.ndarray, np.ndarray]:
+        sizes = [layer.n_units for layer in self.layers]
+        names = np.array([layer.name for layer in self.layers], dtype=object)
+        return np.repeat(names, sizes), np.concatenate([np.arange(size) for size in sizes])
+
+
+_TENSORS = ("values", "images", "places", "sums", "n_invalid")
+_ALL = (*_TENSORS, "n_images", "last_image")
+
+
+@dataclass(frozen=True, slots=True)
+class TopActivations:
+    """Finds the strongest activations of every unit in one pass over the images.
+
+    The state stays on the network's device, and maps are reduced there as they come up: nothing of them is kept or
+    copied. On a CPU the place of a maximum is looked for only where the maximum enters the ranking, which soon is rare.
+    """
+
+    kept: int = parameter(40, "Images kept per unit, more than are shown so that bad ones can be left out", ge=1)
+    shown: int = parameter(9, "Images shown per unit", ge=1)
+    site: Site = parameter(
+        "relu",
+        "Where a layer is read: after its non-linearity (the tightest receptive field), or as the paper ends a layer, "
+        "behind max-pooling or normalisation",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def layers(self, classifier: Classifier, names: Sequence[str] | None = None) -> tuple[UnitLayer, ...]:
+        """Return the layers of a classifier at its input size: the named ones, or all non-linearities.
+
+        Raises
+        ------
+        UnknownNameError
+            A name that is no layer.
+        """
+        image = torch.full((1, 3, *classifier.preprocessing.input_px), 0.5, device=classifier.device)
+        return unit_layers(classifier.network, classifier.logits, image, names=names, site=self.site)
+
+    def empty(self, classifier: Classifier, names: Sequence[str] | None = None) -> UnitTops:
+        """Return the rankings of no image, where a scan starts."""
+        return UnitTops.empty(self.layers(classifier, names), self.kept, classifier.device)
+
+    def of_batch(
+        self, classifier: Classifier, images: Images, numbers: Int[Tensor, " batch"], before: UnitTops
+    ) -> UnitTops:
+        """Return the rankings over the images before and those of this batch.
+
+        Parameters
+        ----------
+        classifier : frozen network
+        images : RGB in [0, 1], on the classifier's device
+        numbers : number of each image in its data set, at least 0; ties go to the lower one
+        before : rankings so far; :meth:`empty` for none
+
+        Raises
+        ------
+        XvError
+            An image number below 0, given twice, or already ranked; a map of another size than the layer's.
+        """
+        order = sorted(int(number) for number in numbers)
+        if len(order) != len(images) or min(order, default=0) < 0 or len(set(order)) < len(order):
+            raise XvError(f"{len(images)} images numbered {order[:9]} …: expected distinct numbers, at least 0")
+        if not order:
+            return before
+        found = _Candidates(before, numbers.to(before.images), is_later=order[0] > before.last_image)
+        read(classifier.network, classifier.logits, images, before.layers, found.take)
+        return found.ranked(order)
+
+
+class _Candidates:
+    """The maxima of one batch, layer by layer."""
+
+    def __init__(self, before: UnitTops, numbers: Int[Tensor, " batch"], *, is_later: bool) -> None:
+        self._before = before
+        self._numbers = numbers
+        self._is_later = is_later
+        self._maxima: dict[int, Tensor] = {}
+        self._places: dict[int, Tensor] = {}
+        sizes = [layer.n_units for layer in before.layers]
+        self._last = torch.split(before.values[:, -1], sizes)
+        self._last_image = torch.split(before.images[:, -1], sizes)
+
+    def take(self, index: int, maps: Tensor) -> None:
+        """Note the maximum of each unit in each image, and its place where it may enter the ranking."""
+        layer = self._before.layers[index]
+        size = (*maps.shape[2:], 1, 1)[:2]
+        if size != layer.size:
+            raise XvError(f"layer {layer.name} has maps of {size}, not of {layer.size}: images of another size?")
+        if maps.ndim == 2:
+            self._maxima[index], self._places[index] = maps.float(), torch.zeros_like(maps, dtype=torch.int32)
+        elif maps.is_cuda:
+            maxima, places = maps.flatten(2).max(2)
+            self._maxima[index], self._places[index] = maxima.float(), places.int()
+        else:
+            maxima = maps.amax(tuple(range(2, maps.ndim))).float()
+            enters = self._enters(maxima, self._last[index], self._last_image[index])
+            self._maxima[index], self._places[index] = maxima, self._where(maps, enters)
+
+    def _enters(self, maxima: Tensor, last: Tensor, last_image: Tensor) -> Tensor:
+        """Say which maxima, images × units, come before the last of the ranking; false for those that are no number."""
+        if self._is_later:
+            return maxima > last
+        return (maxima > last) | ((maxima == last) & (self._numbers[:, None] < last_image))
+
+    def _where(self, maps: Tensor, enters: Tensor) -> Tensor:
+        """Return the place of the maximum of the maps that may enter, 0 for the others."""
+        places = torch.zeros(enters.shape, dtype=torch.int32, device=maps.device)
+        image, unit = enters.nonzero(as_tuple=True)
+        if len(image):
+            places[image, unit] = maps[image, unit].flatten(1).argmax(1).int()
+        return places
+
+    def ranked(self, order: list[int]) -> UnitTops:
+        """Return the rankings with the batch's maxima in."""
+        before, indices = self._before, range(len(self._before.layers))
+        maxima = torch.cat([self._maxima[index] for index in indices], 1)
+        places = torch.cat([self._places[index] for index in indices], 1)
+        rows = self._enters(maxima, before.values[:, -1], before.images[:, -1]).any(0).nonzero()[:, 0]
+        chosen = maxima[:, rows].T
+        numbers = torch.where(chosen.isnan(), NOBODY, self._numbers)
+        old = (before.values[rows], before.images[rows], before.places[rows])
+        if not self._is_later:
+            _check_disjoint(old[1], numbers)
+        values, images, found = _ranked(
+            old, (torch.where(chosen.isnan(), -torch.inf, chosen), numbers, places[:, rows].T), before.kept
+        )
+        is_valid = ~maxima.isnan()
+        quanta = torch.where(is_valid, maxima, 0).double().div_(SUM_QUANTUM).round_()
+        return UnitTops(
+            before.layers,
+            before.values.index_copy(0, rows, values),
+            before.images.index_copy(0, rows, images),
+            before.places.index_copy(0, rows, found),
+            before.sums + quanta.sum(0) * SUM_QUANTUM,
+            before.n_invalid + (~is_valid).sum(0),
+            before.n_images + len(order),
+            max(before.last_image, order[-1]),
+        )
+
+
+def _ranked(some: Entries, others: Entries, kept: int) -> Entries:
+    """Return the strongest entries of each row, equal ones by rising image number."""
+    values, images, places = (torch.cat(pair, 1) for pair in zip(some, others, strict=True))
+    by_image = images.argsort(stable=True, dim=1)
+    by_value = values.gather(1, by_image).argsort(stable=True, dim=1, descending=True)
+    order = by_image.gather(1, by_value[:, :kept])
+    return values.gather(1, order), images.gather(1, order), places.gather(1, order)
+
+
+def _check_disjoint(some: Tensor, others: Tensor) -> None:
+    """Refuse rankings, row by row, that share an image."""
+    numbers = torch.cat([some, others], 1).sort(1).values
+    if bool(((numbers[:, 1:] == numbers[:, :-1]) & (numbers[:, 1:] != NOBODY)).any()):
+        raise XvError("an image is in the ranking already: what is merged must be of disjoint images")
