@@ -59,6 +59,12 @@ class AxisField:
         step = self.step * int(first[1] - first[0]) if len(first) > 1 else self.step * len(self)
         return AxisField(self.low[first], self.high[last], step)
 
+    def view(self, places: Int[np.ndarray, " n"], n_pixels: int) -> tuple[Int[np.ndarray, " n"], int]:
+        """Return the first pixels and the common size of the windows to look at in an image of ``n_pixels``."""
+        if self.size >= n_pixels:
+            return np.zeros_like(places), n_pixels
+        return self.low[places], self.size
+
     def spread(self, n: int) -> "AxisField":
         """Return the fields of ``n`` places that each see all places of this axis."""
         return AxisField(np.full(n, self.low.min()), np.full(n, self.high.max()), 0)
@@ -102,11 +108,27 @@ class ReceptiveField:
         XvError
             A place outside of the map.
         """
+        self._check(y, x)
+        left, top = self.x.low[x], self.y.low[y]
+        return np.stack([left, top, self.x.high[x] - left + 1, self.y.high[y] - top + 1], axis=1)
+
+    def views(self, y: Int[np.ndarray, " n"], x: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 4"]:
+        """Return the boxes to look at, all of one size: the field, or the whole image along an axis that it exceeds.
+
+        Raises
+        ------
+        XvError
+            A place outside of the map.
+        """
+        self._check(y, x)
+        left, width = self.x.view(x, self.image_px[1])
+        top, height = self.y.view(y, self.image_px[0])
+        return np.stack([left, top, np.full_like(left, width), np.full_like(top, height)], axis=1)
+
+    def _check(self, y: Int[np.ndarray, " n"], x: Int[np.ndarray, " n"]) -> None:
         for name, places, axis in (("y", y, self.y), ("x", x, self.x)):
             if len(places) and not 0 <= places.min() <= places.max() < len(axis):
                 raise XvError(f"{name} = {places.min()} … {places.max()}: the map has the places 0 … {len(axis) - 1}")
-        left, top = self.x.low[x], self.y.low[y]
-        return np.stack([left, top, self.x.high[x] - left + 1, self.y.high[y] - top + 1], axis=1)
 
 
 Fields = dict[str, tuple[int, AxisField]]

@@ -172,8 +172,9 @@ class UnitTops:
         -------
         DataFrame
             ``layer``, ``unit``, ``position`` from 1, ``image_id``, ``activation``, ``map_y``, ``map_x`` (place in the
-            unit's map), ``x``, ``y``, ``w``, ``h`` (its receptive field in pixels of the input, not clipped to the
-            image). An image in which the unit is not active has no row, hence a dead unit none.
+            unit's map), ``x``, ``y``, ``w``, ``h``: its receptive field in pixels of the input, which may reach out of
+            the image; along an axis that it exceeds, the image. An image in which the unit is not active has no row,
+            hence a dead unit none.
         """
         values = self.values.cpu().numpy()[:, :first]
         images, places = self.images.cpu().numpy(), self.places.cpu().numpy()
@@ -183,7 +184,7 @@ class UnitTops:
             unit, rank = np.nonzero(values[start : start + layer.n_units] > 0)
             rows = start + unit
             map_y, map_x = np.divmod(places[rows, rank], layer.size[1])
-            boxes = layer.field.boxes(map_y, map_x)
+            boxes = layer.field.views(map_y, map_x)
             columns = {"layer": layer.name, "unit": unit, "position": rank + 1, "image_id": names[images[rows, rank]]}
             columns |= {"activation": values[rows, rank], "map_y": map_y, "map_x": map_x}
             frames.append(pd.DataFrame({**columns, **dict(zip("xywh", boxes.T, strict=True))}))

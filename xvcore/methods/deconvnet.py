@@ -1,0 +1,309 @@
+"""Projections: what of an image a unit responds to, brought down to the pixels through the switches of that image.
+
+All activations but one are set to zero, and the rest is passed down by :class:`xvcore.ops.relu_rules.BackwardRule`:
+unpool at the switches, rectify, filter with the transposed kernels [1]_. Nothing is learned, the picture is signed, and
+its scale is the activation's: no step normalises it.
+
+The picture shows which edges feed the unit, not why a class was chosen: another unit at the same place often has nearly
+the same picture.
+
+>>> deconvnet = Deconvnet()
+>>> (layer,) = TopActivations().layers(classifier, ["features.12.expand3x3_activation"])  # doctest: +SKIP
+>>> found = deconvnet.project(classifier, layer, images, seeds)                           # doctest: +SKIP
+>>> found.shown(), cut(images, found.boxes)                                               # doctest: +SKIP
+
+References
+----------
+.. [1] M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+.. [2] J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller, "Striving for Simplicity: The All Convolutional Net",
+   ICLR workshop 2015.
+.. [3] K. Simonyan, A. Vedaldi, A. Zisserman, "Deep Inside Convolutional Networks", ICLR workshop 2014.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from xvcore.errors import XvError
+from xvcore.methods import methods
+from xvcore.models.classifier import Classifier
+from xvcore.ops.memory import in_halves
+from xvcore.ops.receptive_field import AxisField
+from xvcore.ops.relu_rules import BackwardRule, Interception, survey
+from xvcore.ops.taps import UnitLayer, tapped
+from xvcore.parameters import check, parameter
+from xvcore.types import Images, Targets
+
+Seeds = Int[Tensor, "batch 3"]
+"""Unit, row and column of its place in the map, one activation per image."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Projections:
+    """Pictures of a batch of activations, cut to what the units see.
+
+    Parameters
+    ----------
+    pictures : signed, in units of activation per unit of the pixels' [0, 1]; 0 where the box reaches out of the image
+    activations : value of each unit at its place, as this pass computed it
+    boxes : x, y, w, h in pixels: the receptive field; along an axis that it exceeds, the image
+    """
+
+    pictures: Float[Tensor, "batch 3 height width"]
+    activations: Float[Tensor, " batch"]
+    boxes: Int[Tensor, "batch 4"]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Projections"]) -> "Projections":
+        """Return the projections of several batches as those of one."""
+        names = ("pictures", "activations", "boxes")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+    @property
+    def scales(self) -> Float[Tensor, " batch"]:
+        """Largest absolute value of each picture."""
+        return self.pictures.abs().amax((1, 2, 3))
+
+    def shown(self) -> Images:
+        """Return the pictures for the eye, each by itself: ``picture / (2 scale) + 0.5``, so that 0 is grey."""
+        tiny = torch.finfo(self.pictures.dtype).tiny
+        return self.pictures / (2 * self.scales.clamp_min(tiny))[:, None, None, None] + 0.5
+
+
+def cut(images: Images, boxes: Int[Tensor, "batch 4"], fill: float = 0.5) -> Float[Tensor, "batch 3 h w"]:
+    """Return one box of each image, all of one size; ``fill`` where it reaches out of the image.
+
+    Parameters
+    ----------
+    images : one per box
+    boxes : x, y, w, h in pixels, of equal w and h
+    fill : in [0, 1]
+    """
+    height, width = images.shape[2:]
+    w, h = boxes[0, 2:].tolist()
+    cuts = images.new_full((len(images), images.shape[1], h, w), fill)
+    for image, each, (x, y) in zip(images, cuts, boxes[:, :2].tolist(), strict=True):
+        top, left, bottom, right = max(y, 0), max(x, 0), min(y + h, height), min(x + w, width)
+        each[:, top - y : bottom - y, left - x : right - x] = image[:, top:bottom, left:right]
+    return cuts
+
+
+@methods.register("deconvnet")
+@dataclass(frozen=True, slots=True)
+class Deconvnet:
+    """Projects activations to the pixels, many in one backward pass; the call projects the logit of the target.
+
+    Notes
+    -----
+    A network for which the rule is not defined, or whose pictures would not depend on the image, is refused; see the
+    options of :class:`~xvcore.ops.relu_rules.BackwardRule`, which ``rule`` holds.
+
+    Only the part of the image that a unit sees has to pass through the network, which is exact where the part starts
+    at a multiple of the layer's step and reaches either beyond the receptive field or to the image's border: the place
+    then sees the same numbers and the same padding. For low and middle layers this is many times less work.
+    """
+
+    rule: BackwardRule = parameter(BackwardRule(), "How the non-linear layers pass the signal down")
+    seed: Literal["activation", "one"] = parameter(
+        "activation",
+        "What the signal starts from: the unit's absolute value, as in the paper, or 1 (the same picture, unscaled)",
+    )
+    region: Literal["receptive_field", "image"] = parameter(
+        "receptive_field",
+        "What passes through the network: the surroundings of the receptive field, or the whole image",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @classmethod
+    def guided(cls) -> "Deconvnet":
+        """Return guided backpropagation [2]_."""
+        return cls(rule=BackwardRule("guided"), seed="one")
+
+    @classmethod
+    def gradient(cls) -> "Deconvnet":
+        """Return the plain gradient [3]_."""
+        return cls(rule=BackwardRule("gradient"), seed="one")
+
+    def __call__(self, classifier: Classifier, images: Images, targets: Targets) -> Projections:
+        """Return the projection of the target's logit for each image.
+
+        Raises
+        ------
+        XvError
+            The rule has no meaning for the network.
+        """
+        self.check_fits(classifier)
+        return Projections.joined(in_halves(partial(self._of_logits, classifier), images, targets))
+
+    def check_fits(self, classifier: Classifier) -> Interception:
+        """Return what a pass through the network meets (rectifiers, poolings, gates), counted.
+
+        Raises
+        ------
+        XvError
+            The rule has no meaning for the network; says why.
+        """
+        met = _surveyed(classifier)
+        self.rule.check_fits(met, classifier.name)
+        return met
+
+    def project(self, classifier: Classifier, layer: UnitLayer, images: Images, seeds: Seeds) -> Projections:
+        """Return the projection of one activation per image; an image may come several times.
+
+        Parameters
+        ----------
+        classifier : frozen network
+        layer : of the activations
+        images : RGB in [0, 1], of the size for which the layer was found
+        seeds : unit, row and column of its place in the map, one per image
+
+        Raises
+        ------
+        XvError
+            The rule has no meaning for the network; images of another size; not one seed per image, or a seed that the
+            layer does not have.
+        """
+        self.check_fits(classifier)
+        _check_seeds(layer, images, seeds)
+        return Projections.joined(
+            in_halves(partial(self._of_units, classifier, layer), images, seeds.to(images.device))
+        )
+
+    def _of_logits(self, classifier: Classifier, images: Images, targets: Targets) -> Projections:
+        with torch.enable_grad():
+            leaf = images.detach().clone().requires_grad_()
+            with self.rule.applied():
+                chosen = classifier.logits(leaf).gather(1, targets[:, None])[:, 0]
+            pictures = self._pulled_back(chosen, leaf)
+        box = torch.tensor([0, 0, images.shape[3], images.shape[2]], device=images.device)
+        return Projections(pictures, chosen.detach(), box.repeat(len(images), 1))
+
+    def _of_units(self, classifier: Classifier, layer: UnitLayer, images: Images, seeds: Seeds) -> Projections:
+        units, y, x = seeds.unbind(1)
+        places_y, places_x = y.cpu().numpy(), x.cpu().numpy()
+        sides = [_Side.of(axis, n) for axis, n in zip((layer.field.y, layer.field.x), images.shape[2:], strict=True)]
+        if self.region == "image":
+            sides = [side.whole() for side in sides]
+        top, left = (side.starts(places) for side, places in zip(sides, (places_y, places_x), strict=True))
+        regions = torch.stack([
+            image[:, top[i] : top[i] + sides[0].size, left[i] : left[i] + sides[1].size]
+            for i, image in enumerate(images.detach())
+        ])  # fmt: skip
+        inside = (
+            y - torch.from_numpy(top // sides[0].step).to(y),
+            x - torch.from_numpy(left // sides[1].step).to(x),
+        )
+        expected = tuple(side.n_places(n) for side, n in zip(sides, layer.size, strict=True))
+        with torch.enable_grad():
+            leaf = regions.requires_grad_()
+            chosen = self._chosen(classifier, layer, leaf, (units, *inside), expected)
+            if chosen is None:  # a map whose size does not follow the image's
+                return replace(self, region="image")._of_units(classifier, layer, images, seeds)
+            pulled = self._pulled_back(chosen, leaf)
+        boxes = torch.from_numpy(layer.field.views(places_y, places_x)).to(images.device)
+        corners = torch.from_numpy(np.stack([left, top], 1)).to(images.device)
+        relative = torch.cat([boxes[:, :2] - corners, boxes[:, 2:]], 1)
+        return Projections(cut(pulled, relative, fill=0.0), chosen.detach(), boxes)
+
+    def _chosen(
+        self,
+        classifier: Classifier,
+        layer: UnitLayer,
+        regions: Images,
+        places: tuple[Tensor, Tensor, Tensor],
+        expected: tuple[int, ...],
+    ) -> Float[Tensor, " batch"] | None:
+        """Return the activations of a pass that ends at the layer; None where its map has not the expected size."""
+        found: list[Tensor] = []
+
+        def receive(_: int, maps: Tensor) -> None:
+            if (*maps.shape[2:], 1, 1)[:2] == expected:
+                units, y, x = places
+                flat = maps.reshape(*maps.shape[:2], -1)
+                found.append(flat[torch.arange(len(flat), device=flat.device), units, y * expected[1] + x])
+
+        with self.rule.applied(), tapped(classifier.network, [layer], receive, is_cut=True):
+            classifier.logits(regions)
+        return found[0] if found else None
+
+    def _pulled_back(self, chosen: Float[Tensor, " batch"], leaf: Images) -> Images:
+        seed = chosen.detach().abs() if self.seed == "activation" else torch.ones_like(chosen)
+        (pictures,) = torch.autograd.grad(chosen, leaf, seed)
+        return pictures
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """How much of the image along one axis passes through the network: a window that moves in steps of the layer.
+
+    Parameters
+    ----------
+    size : of the window, in pixels
+    n_pixels : of the image
+    step : pixels between places of the layer
+    low : first pixel of the first place's field
+    """
+
+    size: int
+    n_pixels: int
+    step: int
+    low: int
+
+    @classmethod
+    def of(cls, axis: AxisField, n_pixels: int) -> "_Side":
+        """Return the smallest window that starts at a multiple of the step and can end at the image's border."""
+        is_regular = len(axis) > 1 and axis.step > 0 and bool((np.diff(axis.low) == axis.step).all())
+        if not is_regular or bool((np.diff(axis.high) != axis.step).any()):
+            return cls(n_pixels, n_pixels, 1, 0)
+        least = axis.size + axis.step - 1
+        size = least + (n_pixels - least) % axis.step
+        return cls(min(size, n_pixels), n_pixels, axis.step, int(axis.low[0]))
+
+    def whole(self) -> "_Side":
+        """Return the window that is the image."""
+        return replace(self, size=self.n_pixels)
+
+    def starts(self, places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """Return where the window of each place starts."""
+        first = (self.low + places * self.step) // self.step * self.step
+        found: np.ndarray = first.clip(0, self.n_pixels - self.size)
+        return found
+
+    def n_places(self, n: int) -> int:
+        """Return how many of the map's ``n`` places the window has."""
+        return n - (self.n_pixels - self.size) // self.step
+
+
+_SURVEYS: WeakKeyDictionary[nn.Module, Interception] = WeakKeyDictionary()
+
+
+def _surveyed(classifier: Classifier) -> Interception:
+    """Return what one pass meets; networks are frozen, so one pass per network is enough."""
+    if classifier.network not in _SURVEYS:
+        image = classifier.preprocessing.normalise(torch.full((1, 3, *classifier.preprocessing.input_px), 0.5))
+        dtype = next((each.dtype for each in classifier.network.parameters()), image.dtype)
+        _SURVEYS[classifier.network] = survey(classifier.network, image.to(classifier.device, dtype))
+    return _SURVEYS[classifier.network]
+
+
+def _check_seeds(layer: UnitLayer, images: Images, seeds: Seeds) -> None:
+    if len(seeds) != len(images):
+        raise XvError(f"{len(images)} images, {len(seeds)} seeds: must be equally many")
+    if images.shape[2:] != layer.field.image_px:
+        raise XvError(f"images of {tuple(images.shape[2:])} px: {layer.name} was found for {layer.field.image_px}")
+    for name, values, n in zip(("unit", "y", "x"), seeds.T, (layer.n_units, *layer.size), strict=True):
+        if len(values) and not 0 <= int(values.min()) <= int(values.max()) < n:
+            raise XvError(f"{name} = {int(values.min())} … {int(values.max())}: {layer.name} has 0 … {n - 1}")
+
+
+methods.register("guided_backpropagation")(Deconvnet.guided)
+methods.register("gradient")(Deconvnet.gradient)
