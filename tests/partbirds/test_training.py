@@ -59,6 +59,63 @@ def test_a_write_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
     assert os.listdir(tmp_path) == []  # noqa: PTH208 -- hidden files count
 
 
+class StoppedError(Exception):
+    pass
+
+
+def stop_after(last: int):
+    def progress(step: int, _total: int) -> None:
+        if step == last:
+            raise StoppedError
+
+    return progress
+
+
+@pytest.mark.parametrize("architecture", ["partbirds_narrow", "partbirds_bagnet9"])
+def test_a_training_that_was_interrupted_gives_the_same_file(tmp_path: Path, architecture: str) -> None:
+    few = "partbirds?classes=1&images=20&split=train"
+    whole = train(architecture, few, tmp_path / "a" / "w.pt", steps=6, device="cpu", checkpoint_every=2)
+    out = tmp_path / "b" / "w.pt"
+    seen: list[int] = []
+    for last in (3, 5):
+        with pytest.raises(StoppedError):
+            train(architecture, few, out, steps=6, device="cpu", checkpoint_every=2, progress=stop_after(last))
+        assert not out.exists()
+    train(architecture, few, out, steps=6, device="cpu", checkpoint_every=2, progress=lambda step, _: seen.append(step))
+    assert seen == [5, 6]
+    assert out.read_bytes() == whole.read_bytes()
+    assert os.listdir(out.parent) == ["w.pt"]  # noqa: PTH208 -- hidden files count
+
+
+def test_a_checkpoint_of_another_training_is_left_aside(tmp_path: Path) -> None:
+    few, out = "partbirds?classes=1&images=20&split=train", tmp_path / "w.pt"
+    with pytest.raises(StoppedError):
+        train("partbirds_narrow", few, out, steps=6, device="cpu", checkpoint_every=2, progress=stop_after(4))
+    seen: list[int] = []
+    train(
+        "partbirds_narrow",
+        few,
+        out,
+        steps=6,
+        seed=1,
+        device="cpu",
+        checkpoint_every=2,
+        progress=lambda step, _: seen.append(step),
+    )
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_mixed_precision_gives_weights_in_float32_that_differ(tmp_path: Path) -> None:
+    few = "partbirds?classes=1&images=20&split=train"
+    plain, mixed = (
+        torch.load(train("partbirds_narrow", few, tmp_path / str(amp), steps=2, device="cpu", amp=amp))["state_dict"]
+        for amp in (False, True)
+    )
+    assert all(value.dtype == torch.float32 for value in mixed.values())
+    assert not torch.equal(plain["conv1.weight"], mixed["conv1.weight"])
+    torch.testing.assert_close(plain["conv1.weight"], mixed["conv1.weight"], rtol=0, atol=0.02)
+
+
 def test_unknown_names_and_impossible_steps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(XvError, match="partbirds_wide"):
         train("partbirds_wid", FEW, tmp_path / "w.pt", steps=1)

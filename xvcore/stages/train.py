@@ -3,11 +3,13 @@
 import io
 import itertools
 import logging
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from xvcore.data.decode import decode
 from xvcore.errors import XvError
 from xvcore.models import Preprocessing, find
 from xvcore.models.weights import draw
-from xvcore.parameters import check, parameter
+from xvcore.parameters import as_dict, check, parameter
 from xvcore.stages.run import Progress
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class Recipe:
     batch_size: int = parameter(32, "Images of a batch", ge=1)
     learning_rate: float = parameter(3e-3, "Highest learning rate, reached after 20 % of the steps", ge=0)
     weight_decay: float = parameter(1e-2, "Weight decay of AdamW", ge=0)
+    amp: bool = parameter(
+        default=False, description="Mixed precision: bfloat16 where autocast takes it for safe, float32 elsewhere"
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -50,13 +55,16 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
     *,
     steps: int = 400,
     seed: int = 0,
+    amp: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    checkpoint_every: int = 100,
 ) -> Path:
     """Train a network on all classes of a dataset, write its weights, and return where they are.
 
     All images are held in memory at the network's input size. The file appears whole or not at all; the same seed
-    gives the same file on the same machine with the same number of threads.
+    gives the same file on the same machine with the same number of threads, also where the training was interrupted
+    and started again: it goes on from its last checkpoint, a hidden file beside ``out`` that is removed in the end.
 
     Parameters
     ----------
@@ -65,19 +73,31 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
     out : weights file; read by ``load("NAME@FILE")``, its outputs are named after the classes
     steps : batches that the weights are moved by
     seed : of the initial weights and of the order of images
+    amp : mixed precision (bfloat16, which needs no scaling of the loss); the weights stay in float32
     device : ``"auto"``, ``"cpu"``, ``"cuda"``, …
     progress : called with the number of steps done and their total
+    checkpoint_every : steps between two checkpoints; 0 keeps none
 
     Raises
     ------
     XvError
         Whatever cannot be found, an image that cannot be read, or a loss that is no longer finite.
     """
-    recipe, opened, plan = Recipe(steps=steps), open_dataset(dataset), find(architecture)
+    recipe, opened, plan = Recipe(steps=steps, amp=amp), open_dataset(dataset), find(architecture)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     images, labels = _everything(opened, plan.preprocessing)
     network = draw(plan.build, len(opened.classes), seed).to(place).train()
-    losses = _descend(network, plan.preprocessing, recipe, _batches(images, labels, recipe.batch_size, seed), progress)
+    identity = {
+        "architecture": architecture,
+        "dataset": opened.name,
+        "split": opened.split,
+        "seed": seed,
+        "device": place.type,
+        **as_dict(recipe),
+    }
+    checkpoint = Checkpoint(out.with_name(f".{out.name}.training"), identity, checkpoint_every)
+    descent = Descent(network, plan.preprocessing, recipe)
+    losses = descent(partial(_batches, images, labels, recipe.batch_size, seed), checkpoint, progress)
     logger.info("%s: mean loss of the last 20 steps %.4f", architecture, sum(losses[-20:]) / len(losses[-20:]))
     _write(
         out,
@@ -93,6 +113,7 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
             },
         },
     )
+    checkpoint.remove()
     return out
 
 
@@ -114,43 +135,115 @@ def _everything(
 
 
 def _batches(
-    images: UInt8[Tensor, "images 3 height width"], labels: Int[Tensor, " images"], size: int, seed: int
+    images: UInt8[Tensor, "images 3 height width"], labels: Int[Tensor, " images"], size: int, seed: int, first: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches for ever, every image once a round, in a new order each round."""
+    """Yield batches for ever, every image once a round, in a new order each round, from batch ``first`` on."""
     generator = torch.Generator().manual_seed(seed)
-    while True:
-        for chosen in torch.randperm(len(images), generator=generator).split(size):
-            yield images[chosen].float() / 255, labels[chosen]
+    rounds = (torch.randperm(len(images), generator=generator).split(size) for _ in itertools.count())
+    for chosen in itertools.islice(itertools.chain.from_iterable(rounds), first, None):
+        yield images[chosen].float() / 255, labels[chosen]
 
 
-def _descend(
-    network: nn.Module,
-    preprocessing: Preprocessing,
-    recipe: Recipe,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    progress: Progress | None,
-) -> list[float]:
-    """Train the network in place and return the loss of each step."""
-    device = next(network.parameters()).device
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    peak = max(1, recipe.steps // 5)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / peak, max(0.0, (recipe.steps - step) / (recipe.steps - peak + 1)))
-    )
-    losses: list[float] = []
-    for images, labels in itertools.islice(batches, recipe.steps):
-        inputs = preprocessing.normalise(images.to(device)).contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(network(inputs), labels.to(device))
-        optimiser.zero_grad()
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A training that goes on where it was interrupted.
+
+    Parameters
+    ----------
+    path : of the file
+    identity : all that decides the training; a file of another one is left aside
+    every : steps between two writes; 0 never writes
+    """
+
+    path: Path
+    identity: dict[str, Any]
+    every: int
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what was written last, or None where there is nothing that fits."""
+        if not self.every or not self.path.exists():
+            return None
+        content: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        return content if content["identity"] == self.identity else None
+
+    def write(self, step: int, content: dict[str, Any]) -> None:
+        """Write the state after a step, if it is time."""
+        if self.every and step % self.every == 0:
+            _write(self.path, {"identity": self.identity, **content})
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)
+
+
+class Descent:
+    """AdamW with one cycle of the learning rate, moving the weights of a network in place."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, recipe: Recipe) -> None:
+        self._network, self._preprocessing, self._recipe = network, preprocessing, recipe
+        self._device = next(network.parameters()).device
+        self._optimiser = torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        peak = max(1, recipe.steps // 5)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimiser,
+            lambda step: min((step + 1) / peak, max(0.0, (recipe.steps - step) / (recipe.steps - peak + 1))),
+        )
+
+    def __call__(
+        self,
+        batches_from: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
+        checkpoint: Checkpoint,
+        progress: Progress | None,
+    ) -> list[float]:
+        """Train the network and return the loss of each step.
+
+        Parameters
+        ----------
+        batches_from : number of a batch to that batch and all that follow
+        checkpoint : where to go on from, and where to keep what was reached
+        progress : called with the number of steps done and their total
+        """
+        losses = self._restored(checkpoint)
+        for images, labels in itertools.islice(batches_from(len(losses)), self._recipe.steps - len(losses)):
+            losses.append(self._step(images, labels))
+            if not math.isfinite(losses[-1]):
+                raise XvError(f"the loss is {losses[-1]} after {len(losses)} steps: a lower learning rate may help")
+            checkpoint.write(len(losses), self._state(losses))
+            if progress:
+                progress(len(losses), self._recipe.steps)
+        return losses
+
+    def _step(self, images: Tensor, labels: Tensor) -> float:
+        inputs = self._preprocessing.normalise(images.to(self._device)).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.amp):
+            scores = self._network(inputs)
+        loss = F.cross_entropy(scores.float(), labels.to(self._device))
+        self._optimiser.zero_grad()
         loss.backward()
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.item())
-        if not torch.isfinite(loss):
-            raise XvError(f"the loss is {losses[-1]} after {len(losses)} steps: a lower learning rate may help")
-        if progress:
-            progress(len(losses), recipe.steps)
-    return losses
+        self._optimiser.step()
+        self._schedule.step()
+        return loss.item()
+
+    def _state(self, losses: list[float]) -> dict[str, Any]:
+        return {
+            "losses": losses,
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def _restored(self, checkpoint: Checkpoint) -> list[float]:
+        """Return the losses of the steps done before, whose state is taken over."""
+        state = checkpoint.read()
+        if state is None:
+            return []
+        self._network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        logger.info("going on after step %d of %d", len(state["losses"]), self._recipe.steps)
+        return list(state["losses"])
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -32,10 +32,13 @@ from xvcore.parameters import check, parameter
 Origin = Literal["class", "others"]
 ORIGINS: tuple[Origin, ...] = ("class", "others")
 """Where a patch is from: an image of the class, or of another one."""
-NOBODY = torch.iinfo(torch.int64).max
+NOBODY = 2**62
 """Image number of an empty place, behind all images."""
 QUANTUM = 2.0**-20
-"""Unit of the sums behind the mean maps, in logits: sums of whole numbers do not depend on their order."""
+"""Unit of the sums behind the mean maps, in logits: sums of whole numbers do not depend on their order.
+
+There is room for 10⁹ images of evidence up to 8000.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +90,27 @@ class PatchSummary:
 
     @property
     def mean_maps(self) -> Float[Tensor, "targets origins rows columns"]:
-        """Mean evidence at each position over the images of the class, and over the others; NaN where there are none."""
+        """Mean evidence at each position over images of the class, and over others; NaN where there are none."""
         return ((self.sums.double() / self.n_images[..., None, None]) * QUANTUM).float()
 
     def merge(self, other: "PatchSummary") -> "PatchSummary":
-        """Return the summary of all images of both; an image may be in both with other patches.
+        """Return the summary of all images of both, which have none in common.
 
         Raises
         ------
         XvError
-            They are of other targets, another number of patches kept, or maps of another size.
+            They are of other targets, another number of patches kept, or maps of another size; or an image among the
+            strongest is in both.
         """
         if self.evidence.shape != other.evidence.shape or self.sums.shape != other.sums.shape:
             seen = [(tuple(each.evidence.shape), tuple(each.sums.shape[2:])) for each in (self, other)]
             raise XvError(f"summaries of shapes {seen[0]} and {seen[1]} cannot be merged: they must be equal")
         both = [torch.cat(pair, dim=2) for pair in zip(self._entries, other._entries, strict=True)]
-        best = _strongest(both[0], both[1], both[2], both[3], self.evidence.shape[2])
+        images = both[1].sort(dim=2).values
+        shared = images[..., 1:][(images[..., 1:] == images[..., :-1]) & (images[..., 1:] != NOBODY)]
+        if len(shared):
+            raise XvError(f"images {shared.unique().tolist()} are in both summaries: each may be seen once")
+        best = _strongest(both, self.evidence.shape[2])
         return replace(self, **best, sums=self.sums + other.sums, n_images=self.n_images + other.n_images)
 
     def rows(self, boxes: Float[Tensor, "rows columns 4"]) -> list[TopPatch]:
@@ -121,8 +129,8 @@ class PatchSummary:
         return found
 
     @property
-    def _entries(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.evidence, self.images, self.rows_of, self.columns_of
+    def _entries(self) -> list[Tensor]:
+        return [self.evidence, self.images, self.rows_of, self.columns_of]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +177,7 @@ class TopPatches:
         weights = chosen.permute(2, 0, 1).long()
         sums = (whole[:, :, None] * weights[..., None, None]).sum(dim=0)
         return PatchSummary(
-            **_strongest(values, images, rows, columns, self.n_kept), sums=sums, n_images=weights.sum(dim=0)
+            **_strongest([values, images, rows, columns], self.n_kept), sums=sums, n_images=weights.sum(dim=0)
         )
 
 
@@ -183,10 +191,12 @@ def crop(
     x, y, w, h = box
     left, top = round(x), round(y)
     right, bottom = max(round(x + w), left + 1), max(round(y + h), top + 1)
-    height, width = image.shape[1:]
-    margins = [max(-left, 0), max(right - width, 0), max(-top, 0), max(bottom - height, 0)]
-    inside = image[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    return F.pad(inside, margins)
+    pixels = image.new_zeros(len(image), bottom - top, right - left)
+    first_row, first_column = max(top, 0), max(left, 0)
+    inside = image[:, first_row : max(bottom, 0), first_column : max(right, 0)]
+    height, width = inside.shape[1:]
+    pixels[:, first_row - top :, first_column - left :][:, :height, :width] = inside
+    return pixels
 
 
 def _first_of_the_largest(
@@ -197,28 +207,22 @@ def _first_of_the_largest(
     return positions.where(values == largest[..., None], values.shape[2]).amin(dim=2)
 
 
-def _strongest(evidence: Tensor, images: Tensor, rows: Tensor, columns: Tensor, n_kept: int) -> dict[str, Tensor]:
-    """Return the best entries along the last axis in a fixed order, one of each image, with empty places behind."""
-    entries = [evidence, images, rows, columns]
-    entries = _sorted(entries, [columns, rows, -evidence, images])
-    again = F.pad(entries[1][..., 1:] == entries[1][..., :-1], (1, 0))
-    entries[0] = entries[0].masked_fill(again, -torch.inf)
-    entries[1] = entries[1].masked_fill(again, NOBODY)
-    is_empty = entries[1] == NOBODY
-    entries[2], entries[3] = (each.masked_fill(is_empty, 0) for each in entries[2:])
-    entries = _sorted(entries, [entries[3], entries[2], entries[1], -entries[0]])
+def _strongest(entries: list[Tensor], n_kept: int) -> dict[str, Tensor]:
+    """Return the first entries by evidence (falling), then image, with empty places behind.
+
+    Parameters
+    ----------
+    entries : evidence, image, row and column, of equal shape; sorted along the last axis
+    n_kept : entries kept
+    """
+    evidence, images, *places = entries
+    is_empty = images == NOBODY
+    entries = [evidence, images, *(each.masked_fill(is_empty, 0) for each in places)]
+    order = images.argsort(dim=-1, stable=True)
+    order = order.gather(-1, evidence.gather(-1, order).argsort(dim=-1, descending=True, stable=True))[..., :n_kept]
     missing = max(n_kept - evidence.shape[-1], 0)
-    fills = (-torch.inf, NOBODY, 0, 0)
     kept = [
-        torch.cat([each[..., :n_kept], each.new_full((*each.shape[:-1], missing), fill)], dim=-1)
-        for each, fill in zip(entries, fills, strict=True)
+        F.pad(each.gather(-1, order), (0, missing), value=fill)
+        for each, fill in zip(entries, (-torch.inf, NOBODY, 0, 0), strict=True)
     ]
     return dict(zip(("evidence", "images", "rows_of", "columns_of"), kept, strict=True))
-
-
-def _sorted(entries: list[Tensor], keys: list[Tensor]) -> list[Tensor]:
-    """Return the entries in ascending order of the last key, equals in that of the key before, and so on."""
-    order = torch.arange(entries[0].shape[-1]).expand(entries[0].shape)
-    for key in keys:
-        order = order.gather(-1, key.gather(-1, order).argsort(dim=-1, stable=True))
-    return [each.gather(-1, order) for each in entries]
