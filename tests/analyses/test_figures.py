@@ -92,3 +92,10 @@ def test_ticks_are_few_round_evenly_spaced_and_inside(ends):
     assert min(abs(leading - each) for each in (1, 2, 5)) < 1e-6
     assert found[0] >= ends[0] - 1e-9 * abs(ends[0])
     assert found[-1] <= ends[1] + 1e-9 * abs(ends[1])
+
+
+def test_a_reference_is_dashed_in_the_colour_of_the_text():
+    curves = [Series("bar", X, X, is_reference=True), Series("other", X, X)]
+    lines = ET.fromstring(line_chart(curves, Frame("t", "x", "y"))).findall(f"{SVG}polyline")
+    assert [line.get("style") for line in lines] == ["stroke:currentColor", "stroke:var(--n1, #d9711c)"]
+    assert [line.get("stroke-dasharray") is None for line in lines] == [False, True]

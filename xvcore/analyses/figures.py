@@ -21,11 +21,18 @@ Point = tuple[float, float]
 WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, BOTTOM = 72, 20, 62
 FONT_PX = 14
-LETTER_PX = 7.4
-"""Mean width of a letter of the font, for placing what follows a name."""
+LETTER_PX = {**dict.fromkeys("ijlt.,:;'|! ()[]fr1", 5.2), **dict.fromkeys("mwMW%@×", 12.5)}
+"""Width of narrow and wide letters in a common font, for placing what follows a name."""
+OTHER_LETTER_PX = 8.9
 COLOURS = ("#2b7de0", "#d9711c", "#2f9e62", "#9b6cf0", "#d1499b", "#a88414", "#1f9cb3", "#7d8794")
 """Readable on white and on black."""
 MARKERS = ("circle", "square", "triangle", "diamond", "cross", "hollow circle", "hollow square", "hollow triangle")
+SHAPES = {
+    "square": "M-4,-4H4V4H-4Z",
+    "triangle": "M0,-5L5,4H-5Z",
+    "diamond": "M0,-5.5L5.5,0L0,5.5L-5.5,0Z",
+    "cross": "M-4,-4L4,4M-4,4L4,-4",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Series:
     x, y : the points, in the order in which a line joins them
     low, high : ends of each point's error bar
     labels : what each point is, shown where the mouse rests on it
+    is_reference : whether it is the bar for the others: dashed, in the colour of the text
     """
 
     name: str
@@ -46,6 +54,7 @@ class Series:
     low: Values | None = None
     high: Values | None = None
     labels: Sequence[str] = ()
+    is_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +153,10 @@ def _legend(series: Sequence[Series]) -> tuple[list[str], float]:
     for index, each in enumerate(series):
         if not each.name:
             continue
-        width = 26 + LETTER_PX * len(each.name) + 18
+        width = 40 + sum(LETTER_PX.get(letter, OTHER_LETTER_PX) for letter in each.name)
         if x > LEFT and x + width > WIDTH:
             x, y = float(LEFT), y + 22
-        parts.append(_marker(index, x + 8, y - 5))
+        parts.append(_marker(index, (x + 8, y - 5), _colour(index, each)))
         parts.append(f'<text x="{x + 20:.1f}" y="{y:.1f}">{escape(each.name)}</text>')
         x += width
     return parts, y + 20 if parts else 44.0
@@ -194,16 +203,17 @@ def _diagonal(x: Axis, y: Axis) -> str:
 def _curve(index: int, series: Series, x: Axis, y: Axis, *, is_joined: bool) -> list[str]:
     places = np.flatnonzero(np.isfinite(np.asarray(series.x, float)) & np.isfinite(np.asarray(series.y, float)))
     points = [(x(float(series.x[place])), y(float(series.y[place]))) for place in places]
-    colour = _colour(index)
+    colour = _colour(index, series)
     parts = []
     if is_joined and points:
+        dashed = ' stroke-dasharray="6 4"' if series.is_reference else ""
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-        parts.append(f'<polyline points="{path}" fill="none" style="stroke:{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{path}" fill="none" style="stroke:{colour}" stroke-width="2"{dashed}/>')
     for place, (px, py) in zip(places.tolist(), points, strict=True):
         parts += _error_bar(series, place, (px, y), colour)
         said = series.labels[place] if len(series.labels) else series.name
         words = f"{said}: {float(series.x[place]):.4g}, {float(series.y[place]):.4g}"
-        parts.append(f"<g>{_marker(index, px, py)}<title>{escape(words)}</title></g>")
+        parts.append(f"<g>{_marker(index, (px, py), colour)}<title>{escape(words)}</title></g>")
     return parts
 
 
@@ -219,25 +229,19 @@ def _error_bar(series: Series, place: int, at: tuple[float, Axis], colour: str) 
     return [f'<line x1="{px:.1f}" y1="{bottom:.1f}" x2="{px:.1f}" y2="{top:.1f}" {style}/>']
 
 
-def _marker(index: int, x: float, y: float) -> str:
-    kind, colour = MARKERS[index % len(MARKERS)], _colour(index)
+def _marker(index: int, at: Point, colour: str) -> str:
+    kind, (x, y) = MARKERS[index % len(MARKERS)], at
     hollow = kind.startswith("hollow") or kind == "cross"
     style = f'style="fill:{"none" if hollow else colour};stroke:{colour}" stroke-width="2"'
     name = kind.removeprefix("hollow ")
     if name == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" {style}/>'
-    shapes = {
-        "square": "M-4,-4H4V4H-4Z",
-        "triangle": "M0,-5L5,4H-5Z",
-        "diamond": "M0,-5.5L5.5,0L0,5.5L-5.5,0Z",
-        "cross": "M-4,-4L4,4M-4,4L4,-4",
-    }
-    return f'<path transform="translate({x:.1f} {y:.1f})" d="{shapes[name]}" {style}/>'
+    return f'<path transform="translate({x:.1f} {y:.1f})" d="{SHAPES[name]}" {style}/>'
 
 
-def _colour(index: int) -> str:
+def _colour(index: int, series: Series) -> str:
     place = index % len(COLOURS)
-    return f"var(--n{place}, {COLOURS[place]})"
+    return "currentColor" if series.is_reference else f"var(--n{place}, {COLOURS[place]})"
 
 
 def _line(start: Point, end: Point, *, opacity: float, dashes: str = "") -> str:

@@ -204,7 +204,7 @@ def interaction_figure(curves: pd.DataFrame) -> str:
     for model, rows in curves.groupby("model", sort=True):
         gap, correlation, low, high = rows[["gap_px", "correlation", "low", "high"]].to_numpy(float).T
         series.append(Series(str(model), gap, correlation, low, high))
-    title = "Do image parts interact? 1: not at all"
+    title = "Interaction of image parts by distance (1: none)"
     return line_chart(series, Frame(title, "Gap between the regions (px)", "Correlation of summed and joint drop"))
 
 
@@ -215,7 +215,7 @@ def departure_figure(curves: pd.DataFrame) -> str:
         gap, departure = rows[["gap_px", "departure"]].to_numpy(float).T
         series.append(Series(str(model), gap, 100 * departure))
     y_range = (0.0, max(1.0, 110 * float(curves["departure"].max())))
-    title, y_label = "How far summed drops are from the joint drop", "Departure (% of the joint drop)"
+    title, y_label = "Departure of the summed drops from the joint drop", "Departure (% of the joint drop)"
     return line_chart(series, Frame(title, "Gap between the regions (px)", y_label, y_range=y_range))
 
 

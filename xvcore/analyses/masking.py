@@ -244,17 +244,17 @@ def removal_curves(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def removal_figure(curves: pd.DataFrame, model: str) -> str:
-    """Return a chart (SVG) of one network: mean probability left, with its standard error, by the area removed."""
+    """Return a chart (SVG) of one network: mean probability left, with its standard error, by the patches removed."""
     chosen = curves[curves["model"] == model]
-    series = [
-        Series(
-            str(ranking),
-            100 * rows["area_removed"].to_numpy(float),
-            rows["prob"].to_numpy(float),
-            (rows["prob"] - rows["prob_error"]).to_numpy(float),
-            (rows["prob"] + rows["prob_error"]).to_numpy(float),
-        )
-        for ranking, rows in chosen.groupby("ranking", sort=False)
-    ]
-    title, x_label = f"Removing what counts first: {model}", "Share of the image removed (%)"
-    return line_chart(series, Frame(title, x_label, "Probability of the target", y_range=(0, 1)))
+    counts = sorted(chosen["n_removed"].unique())
+    names = sorted(chosen["ranking"].unique(), key=lambda name: (name == RANDOM, name))
+    series = []
+    for name in names:
+        rows = chosen[chosen["ranking"] == name].sort_values("n_removed")
+        prob, error = rows[["prob", "prob_error"]].to_numpy(float).T
+        places = np.searchsorted(counts, rows["n_removed"])
+        series.append(Series(str(name), places, prob, prob - error, prob + error, is_reference=name == RANDOM))
+    x_label = f"Patches removed (the last: {chosen['area_removed'].max():.0%} of the image)"
+    marks = [str(count) for count in counts]
+    frame = Frame(f"Removing what counts first: {model}", x_label, "Probability of the target", marks, y_range=(0, 1))
+    return line_chart(series, frame)
