@@ -146,3 +146,9 @@ def test_figures_have_a_curve_for_each_network(linear, deep, make_images):
     for figure in (interaction_figure(curves), departure_figure(curves)):
         assert figure.count("<polyline") == 2
         assert ">linear</text>" in figure
+
+
+def test_no_images_give_an_empty_table(linear, make_images):
+    table = InteractionTest(region_px=4, gaps_px=(0, 3))([linear], Sample(make_images(0)))
+    assert len(table) == 0
+    assert {"model", "image_id", "target_idx"} <= set(table.columns)

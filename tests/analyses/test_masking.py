@@ -161,3 +161,13 @@ def test_what_does_not_fit_is_refused(linear, make_images):
         Sample(images, torch.tensor([0, 1, 2]))
     with pytest.raises(ParameterError, match="named twice: \\['a'\\]"):
         Sample(images, image_ids=["a", "a"])
+    with pytest.raises(ParameterError, match="something to rank the patches by"):
+        PatchRemoval(n_removed=(1,), n_random=0)([linear], Sample(images), {})
+    with pytest.raises(ParameterError, match="'random': the name is taken"):
+        PatchRemoval(n_removed=(1,))([linear], Sample(images), {"random": Gradient()})
+
+
+def test_no_images_give_an_empty_table(linear, make_images):
+    table = PatchRemoval(n_removed=(1,))([linear], Sample(make_images(0)), {"given": torch.zeros(0, 1, 32, 32)})
+    assert len(table) == 0
+    assert {"model", "ranking", "image_id", "n_removed", "prob"} <= set(table.columns)

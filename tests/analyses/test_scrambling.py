@@ -142,3 +142,10 @@ def test_layers_without_places_and_unknown_layers_are_refused(deep, make_images)
         TextureSynthesis(("8",), steps=1)(deep, Sample(make_images(1)))
     with pytest.raises(UnknownNameError, match=r"features\.1"):
         TextureSynthesis()(deep, Sample(make_images(1)))
+
+
+def test_no_images_give_an_empty_table(linear, deep, make_images):
+    table = Scrambling((8,))([linear], Sample(make_images(0)))
+    assert len(table) == 0
+    assert {"model", "image_id", "target_idx"} <= set(table.columns)
+    assert TextureSynthesis(LAYERS)(deep, Sample(make_images(0))).shape == (0, 3, 32, 32)

@@ -83,3 +83,9 @@ def test_pixels_inside_boxes_are_those_of_a_loop():
     assert inside(boxes, (9, 11)).numpy().tolist() == expected.tolist()
     assert expected.any()
     assert not expected.all()
+
+
+def test_no_images_give_an_empty_table(linear, make_images):
+    table = SpatialSensitivity()([linear], Sample(make_images(0)))
+    assert len(table) == 0
+    assert {"model", "image_id", "target_idx"} <= set(table.columns)

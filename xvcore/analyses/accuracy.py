@@ -46,7 +46,11 @@ class TopAccuracy:
         """
         ranks = predictions["rank_target"].astype(float)
         hits = {f"top{k}": (ranks <= k).astype(float).where(ranks.notna()) for k in self.ks}
-        groups = predictions[list(by)].assign(n_images=ranks.notna(), n_errors=ranks.isna(), **hits).groupby(list(by))
+        groups = (
+            predictions[list(by)]
+            .assign(n_images=ranks.notna(), n_errors=ranks.isna(), **hits)
+            .groupby(list(by), observed=True)
+        )
         table = groups[["n_images", "n_errors"]].sum().astype(np.int64)
         for name in hits:
             share = groups[name].mean()

@@ -15,6 +15,7 @@ References
    ImageNet", ICLR 2019.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -81,23 +82,28 @@ class PatchRemoval:
         Raises
         ------
         ParameterError
-            Maps of another size than the images, or more patches to remove than there are.
+            Maps of another size than the images, more patches to remove than there are, nothing to rank them by, or a
+            ranking named ``random`` beside the random orders.
         """
-        cells = cell_scores(sample.images[:, :1], self.patch_px)[0].numel() if len(sample.images) else 0
-        if len(sample.images) and max(self.n_removed) > cells:
+        cells = math.prod(-(-length // self.patch_px) for length in sample.images.shape[2:])
+        if max(self.n_removed) > cells:
             raise ParameterError(f"n_removed = {max(self.n_removed)}: an image has {cells} patches")
-        random = {f"{RANDOM} {draw}": self._random(sample, cells, draw) for draw in range(self.n_random)}
+        if not rankings and not self.n_random:
+            raise ParameterError("no rankings and n_random = 0: expected something to rank the patches by")
+        if self.n_random and RANDOM in rankings:
+            raise ParameterError(f"a ranking named {RANDOM!r}: the name is taken by the random orders")
+        random = [self._random(sample, cells, draw) for draw in range(self.n_random)]
         tables = []
         for classifier in classifiers:
             targets = sample.targets_of(classifier, batch_size=batch_size)
-            attribute = _Asking(classifier, sample.images, targets, batch_size)
-            maps = {name: attribute(name, ranking) for name, ranking in rankings.items()}
-            orders = {name: cell_order(cell_scores(each, self.patch_px)) for name, each in maps.items()}
-            scores = [self._scores(attribute, order) for order in (orders | random).values()]
-            tables += [self._table(attribute, sample, name, found) for name, found in zip(orders, scores, strict=False)]
+            asked = _Asking(classifier, sample.images, targets, batch_size)
+            for name, ranking in rankings.items():
+                order = cell_order(cell_scores(asked(name, ranking), self.patch_px))
+                tables.append(self._table(asked, sample, name, self._scores(asked, order)))
             if random:
-                mean = [np.mean(draws, axis=0) for draws in zip(*scores[len(orders) :], strict=True)]
-                tables.append(self._table(attribute, sample, RANDOM, mean))
+                draws = [self._scores(asked, order) for order in random]
+                means = [np.mean(values, axis=0) for values in zip(*draws, strict=True)]
+                tables.append(self._table(asked, sample, RANDOM, means))
         return pd.concat(tables, ignore_index=True)
 
     def _random(self, sample: Sample, n_cells: int, draw: int) -> Int[Tensor, "batch cells"]:

@@ -95,7 +95,9 @@ class Scrambling:
             height, width = sample.images.shape[2:]
             raise ParameterError(f"blocks_px = {block_px}: fewer than two fit into {height} × {width} px")
         orders = [_another_order(n_blocks, generator) for generator in sample.generators(self.seed, block_px)]
-        return rearranged(sample.images, torch.from_numpy(np.array(orders).reshape(-1, n_blocks)), block_px)
+        return rearranged(
+            sample.images, torch.from_numpy(np.array(orders, dtype=np.int64).reshape(len(orders), n_blocks)), block_px
+        )
 
 
 def rearranged(images: Images, orders: Int[Tensor, "batch blocks"], block_px: int) -> Images:

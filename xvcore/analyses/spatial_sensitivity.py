@@ -79,7 +79,7 @@ class SpatialSensitivity:
                 return perturbation.of_images(owner[rows].to(mask.device))(mask)
 
             scores = target_scores(classifier, make, targets[owner], batch_size=batch_size)
-            logit, prob = (each.double().view(n_images, -1) for each in (scores.logits, scores.probabilities))
+            logit, prob = (each.double().view(n_images, 1 + n_places) for each in (scores.logits, scores.probabilities))
             tables.append(
                 pd.DataFrame(
                     {

@@ -62,9 +62,11 @@ class TextureSynthesis:
         ParameterError
             A layer's output is not batch × channels × height × width.
         """
+        if not len(sample.images):
+            return sample.images
         size = tuple(sample.images.shape[1:])
         noise = [torch.from_numpy(generator.random(size)) for generator in sample.generators(self.seed)]
-        starts = torch.stack(noise).to(sample.images) if noise else sample.images
+        starts = torch.stack(noise).to(sample.images)
         pairs = zip(sample.images.split(batch_size), starts.split(batch_size), strict=True)
         return torch.cat([self._textures(classifier, *pair) for pair in pairs])
 
