@@ -3,10 +3,13 @@
 A picture x is changed until, at chosen layers of a network, its channels go together as they do for the image [1]_.
 With the activation F of a layer (N channels, M places) and its Gram matrix ``G_ij = Σ_m F_im F_jm / (N M)``::
 
-    loss(x) = Σ_layers ¼ Σ_ij (G_ij(x) − G_ij(image))²
+    loss(x) = Σ_layers Σ_ij (G_ij(x) − G_ij(image))² / Σ_ij G_ij(image)²
 
-which is the source's. Choices of ours: Adam instead of L-BFGS, so that an image does not depend on its batch; pixels
-are kept in [0, 1] at each step; no matching of colour histograms afterwards.
+The source sums ¼ of the numerators in a VGG-19 whose weights were rescaled until every channel had mean activation 1.
+In a network that was not rescaled the layer with the largest activations would be the only one that counts (in
+SqueezeNet the last, which leaves noise); the denominators, which are ours, let all layers count alike. Also ours: Adam
+instead of L-BFGS, so that an image does not depend on its batch; pixels kept in [0, 1] at each step; no matching of
+colour histograms afterwards.
 
 References
 ----------
@@ -71,9 +74,9 @@ class TextureSynthesis:
         return torch.cat([self._textures(classifier, *pair) for pair in pairs])
 
     def loss(self, classifier: Classifier, pictures: Images, wanted: Grams) -> Float[Tensor, " batch"]:
-        """Return how far each picture's statistics are from those wanted."""
+        """Return how far each picture's statistics are from those wanted: 0 is not at all."""
         pairs = zip(grams(classifier, pictures, self.layers), wanted, strict=True)
-        return torch.stack([(found - aim).square().sum(dim=(1, 2)) / 4 for found, aim in pairs]).sum(dim=0)
+        return torch.stack([_squares(found - aim) / _squares(aim) for found, aim in pairs]).sum(dim=0)
 
     def _textures(self, classifier: Classifier, images: Images, start: Images) -> Images:
         with torch.no_grad():
@@ -110,6 +113,10 @@ def grams(classifier: Classifier, pictures: Images, layers: Sequence[str]) -> Gr
         flat = output.flatten(2)
         found.append(flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2]))
     return found
+
+
+def _squares(matrices: Float[Tensor, "batch channels channels"]) -> Float[Tensor, " batch"]:
+    return matrices.square().sum(dim=(1, 2)).clamp_min(torch.finfo(matrices.dtype).tiny)
 
 
 @contextmanager
