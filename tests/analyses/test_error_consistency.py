@@ -1,0 +1,97 @@
+"""Kappa and class-wise correlation against other implementations."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import cohen_kappa_score
+
+from xvcore.analyses.error_consistency import ErrorConsistency, agreement, class_figure
+from xvcore.errors import ParameterError
+
+
+def drawn(n_images=120, n_classes=8, seed=0):
+    """Predictions of three networks: b is related to a, c to none; some images are missing or have no prediction."""
+    generator = np.random.default_rng(seed)
+    a = generator.integers(1, 12, n_images)
+    ranks = {"b": np.where(generator.random(n_images) < 0.6, a, generator.integers(1, 12, n_images)), "a": a}
+    ranks["c"] = generator.integers(1, 9, n_images)
+    classes = [f"class{k}" for k in generator.integers(n_classes, size=n_images)]
+    images = pd.DataFrame({"class_id": classes, "image_id": [f"image{k}" for k in range(n_images)]})
+    tables = [images.assign(model=model, rank_target=values) for model, values in ranks.items()]
+    tables[0] = tables[0].iloc[10:]
+    tables[1].loc[20:25, "rank_target"] = np.nan
+    return pd.concat(tables, ignore_index=True).sample(frac=1, random_state=1)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_kappa_is_that_of_scikit_learn_on_the_images_both_have(k):
+    table = drawn()
+    found = ErrorConsistency(k=k)(table)
+    assert found[["model_a", "model_b"]].to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
+    for row in found.itertuples():
+        ranks = [table[table["model"] == model].set_index("image_id")["rank_target"] for model in row[1:3]]
+        shared = sorted(set.intersection(*(set(each.dropna().index) for each in ranks)))
+        a, b = (each[shared] <= k for each in ranks)
+        assert row.n_images == len(shared)
+        assert row.kappa == pytest.approx(cohen_kappa_score(a, b), abs=1e-12)
+        assert (row.accuracy_a, row.accuracy_b) == pytest.approx((a.mean(), b.mean()))
+    kappas = found.set_index(["model_a", "model_b"])["kappa"]
+    assert kappas["a", "b"] > 0.3 > kappas["a", "c"]
+
+
+def test_class_correlations_are_those_of_class_wise_accuracies_on_shared_images():
+    table = drawn()
+    row = ErrorConsistency(k=5)(table).iloc[0]
+    wide = table.pivot(index=["class_id", "image_id"], columns="model", values="rank_target")[["a", "b"]].dropna()
+    accuracies = [
+        [np.mean([rank <= 5 for rank in wide.loc[each, model]]) for each in sorted(set(wide.index.get_level_values(0)))]
+        for model in "ab"
+    ]
+    assert row["class_correlation"] == pytest.approx(np.corrcoef(accuracies)[0, 1], abs=1e-12)
+    assert row["class_rank_correlation"] == pytest.approx(spearmanr(*accuracies).statistic, abs=1e-12)
+    assert row["n_classes"] == 8
+
+
+def test_a_network_is_consistent_with_its_twin_and_opposite_to_its_negative():
+    right = np.array([True, True, False, False])
+    assert agreement(right, right)["kappa"] == 1
+    assert agreement(right, ~right)["kappa"] == -1
+    assert agreement(np.ones(4, bool), right)["kappa"] == 0
+
+
+def test_kappa_is_undefined_where_chance_agrees_always():
+    assert np.isnan(agreement(np.ones(5, bool), np.ones(5, bool))["kappa"])
+    assert agreement(np.ones(5, bool), np.ones(5, bool))["observed"] == 1
+
+
+def test_networks_that_share_no_image_have_a_row_without_numbers():
+    images = pd.DataFrame({"class_id": "k", "image_id": ["i", "j"], "model": ["a", "b"], "rank_target": [1, 1]})
+    row = ErrorConsistency()(images).iloc[0]
+    assert (row["n_images"], row["n_classes"]) == (0, 0)
+    assert row[["kappa", "class_correlation", "accuracy_a"]].isna().all()
+
+
+def test_classes_with_few_images_can_be_left_out():
+    table = drawn()
+    sizes = table.pivot(index=["class_id", "image_id"], columns="model", values="rank_target")
+    sizes = sizes[["a", "b"]].dropna().groupby("class_id").size()
+    least = int(sizes.median())
+    row = ErrorConsistency(least_images=least)(table).iloc[0]
+    assert row["n_classes"] == (sizes >= least).sum() < 8
+
+
+def test_class_accuracy_is_the_mean_of_a_class_for_each_network():
+    table = drawn()
+    found = ErrorConsistency(k=3).class_accuracy(table)
+    chosen = table[(table["model"] == "c") & (table["class_id"] == "class2")]
+    assert found.loc["class2", "c"] == pytest.approx((chosen["rank_target"] <= 3).mean())
+    figure = class_figure(found, "a", "c")
+    assert figure.count("<circle") == 8
+    assert "class2" in figure
+
+
+def test_two_predictions_of_one_image_are_refused():
+    table = drawn()
+    with pytest.raises(ParameterError, match="has several predictions of image"):
+        ErrorConsistency()(pd.concat([table, table[table["model"] == "c"]]))
