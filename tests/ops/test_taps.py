@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from xvcore.errors import ParameterError, UnknownNameError
-from xvcore.ops.taps import activations, feature_layers, last_maps, tapped
+from xvcore.ops.taps import activations, feature_layers, last_maps, layer_ends, tapped
 
 
 def network():
@@ -80,6 +80,7 @@ def test_unknown_layers_and_layers_without_a_tensor_are_refused():
 
 def test_layers_end_before_the_next_convolution_and_the_last_holds_maps_before_the_head():
     net, inputs = network(), torch.randn(1, 3, 12, 12)
+    assert layer_ends(net, inputs) == {"0": "2", "3": "6", "7": "7"}
     assert feature_layers(net, inputs) == ("2", "6")
     assert last_maps(net, inputs) == "4"
     assert n_hooks(net) == 0

@@ -239,4 +239,6 @@ def _correlation(a: Grid, b: Grid) -> Float[Tensor, " batch"]:
     """Return Pearson's correlation of two maps of each image, NaN where one is constant."""
     left, right = (each.flatten(1).double() for each in (a, b))
     left, right = left - left.mean(dim=1, keepdim=True), right - right.mean(dim=1, keepdim=True)
-    return (left * right).sum(dim=1) / (left.norm(dim=1) * right.norm(dim=1))
+    scale = torch.linalg.vector_norm(left, dim=1) * torch.linalg.vector_norm(right, dim=1)
+    correlation: Tensor = (left * right).sum(dim=1) / scale
+    return correlation

@@ -74,12 +74,27 @@ def activations(network: nn.Module, layers: Sequence[str], inputs: Tensor) -> di
     return {name: found[name] for name in layers}
 
 
-def feature_layers(network: nn.Module, inputs: Tensor) -> tuple[str, ...]:
-    """Return the modules that end the layers in the sense of Zeiler and Fergus, from input to output.
+def layer_ends(network: nn.Module, inputs: Tensor) -> dict[str, str]:
+    """Return where the layer of each convolution or linear map ends, by the map's name, from input to output.
 
-    A layer is a convolution or linear map together with all that follows it (normalisation, rectification, pooling)
-    until the next one; the last, which makes the logits, is not among them. So the first name is the paper's layer 1,
-    and the last holds the features that the decision is linear in. What is a function and no module cannot be named.
+    A layer in the sense of Zeiler and Fergus is a convolution or linear map together with all that follows it
+    (normalisation, rectification, pooling) until the next one. What is a function and no module cannot be named.
+
+    Parameters
+    ----------
+    network : in eval mode
+    inputs : one example is enough
+    """
+    calls = _calls(network, inputs)
+    weighted = [index for index, call in enumerate(calls) if call.is_weighted]
+    ends = [*(index - 1 for index in weighted[1:]), len(calls) - 1]
+    return {calls[start].name: calls[end].name for start, end in zip(weighted, ends, strict=True)} if weighted else {}
+
+
+def feature_layers(network: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+    """Return the modules that end layers, see :func:`layer_ends`, without the layer that makes the logits.
+
+    So the first name is the paper's layer 1, and the last holds the features that the decision is linear in.
 
     Parameters
     ----------
@@ -91,11 +106,10 @@ def feature_layers(network: nn.Module, inputs: Tensor) -> tuple[str, ...]:
     ParameterError
         Fewer than two convolutions or linear maps run as modules.
     """
-    calls = _calls(network, inputs)
-    weighted = [index for index, call in enumerate(calls) if call.is_weighted]
-    if len(weighted) < 2:
-        raise ParameterError(f"{type(network).__name__} runs {len(weighted)} convolutions or linear maps: expected 2")
-    return tuple(dict.fromkeys(calls[index - 1].name for index in weighted[1:]))
+    ends = list(layer_ends(network, inputs).values())
+    if len(ends) < 2:
+        raise ParameterError(f"{type(network).__name__} runs {len(ends)} convolutions or linear maps: expected 2")
+    return tuple(dict.fromkeys(ends[:-1]))
 
 
 def last_maps(network: nn.Module, inputs: Tensor) -> str:
