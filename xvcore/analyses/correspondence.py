@@ -209,7 +209,7 @@ class Correspondence:
         image: Float[Tensor, "3 height width"],
         boxes: BoxArray,
         batch_size: int,
-    ) -> dict[str, Int[Tensor, "boxes dimensions"]]:
+    ) -> dict[str, Int[Tensor, "boxes _dimensions"]]:
         """Return the signs of original minus occluded features, one row per box."""
         colour = fill_colours(image[None], self.fill, training_mean=classifier.preprocessing.mean, value=self.grey)
         copies = torch.cat([image[None], torch.where(hidden_pixels(boxes, image), colour, image)])
@@ -229,7 +229,7 @@ class Correspondence:
             signs[layer] = torch.where(is_change, change.sign(), 0).to(torch.int8)
         return signs
 
-    def _vectors(self, features: Tensor) -> Float[Tensor, "batch dimensions"]:
+    def _vectors(self, features: Tensor) -> Float[Tensor, "batch _dimensions"]:
         if self.is_pooled and features.ndim == 4:
             return features.mean(dim=(2, 3))
         return features.flatten(1)
