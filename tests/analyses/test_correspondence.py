@@ -12,7 +12,7 @@ from xvcore.analyses.correspondence import Correspondence, disagreements, hidden
 from xvcore.errors import XvError
 
 IDS = ["a", "b", "c"]
-READINGS = ["mismatch_mean", "flip_mean", "mismatch_sum", "flip_sum"]
+READINGS = ["mismatch_mean", "flip_mean", "flip_share", "mismatch_sum", "flip_sum"]
 
 
 def boxes(rows):
@@ -27,12 +27,13 @@ PARTS = boxes([(image_id, part, *place) for image_id, shift in zip(IDS, (0, 3, 6
 def test_disagreement_is_counted_dimension_by_dimension():
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(-1, 2, (5, 301), generator=generator).to(torch.int8)
-    mismatch, flip = disagreements(signs)
+    found = disagreements(signs)
     for i in range(5):
         for j in range(5):
             pairs = list(zip(signs[i].tolist(), signs[j].tolist(), strict=True))
-            assert mismatch[i, j] == sum(a != b for a, b in pairs)
-            assert flip[i, j] == sum(a * b == -1 for a, b in pairs)
+            assert found.mismatch[i, j] == sum(a != b for a, b in pairs)
+            assert found.flip[i, j] == sum(a * b == -1 for a, b in pairs)
+            assert found.both_changed[i, j] == sum(a * b != 0 for a, b in pairs)
 
 
 def test_all_readings_follow_the_formula(small, images):
@@ -49,15 +50,18 @@ def test_all_readings_follow_the_formula(small, images):
         for layer in ("2", "6"):
             features = small.network[: int(layer) + 1](both).flatten(1)
             signs = (features[:3] - features[3:]).sign()
-            total = {"mismatch_sum": 0, "flip_sum": 0}
+            total, shares = {"mismatch_sum": 0, "flip_sum": 0}, []
             for i, j in permutations(range(3), 2):
                 total["mismatch_sum"] += int((signs[i] != signs[j]).sum())
                 total["flip_sum"] += int((signs[i] * signs[j] == -1).sum())
+                shares.append((signs[i] * signs[j] == -1).sum().item() / (signs[i] * signs[j] != 0).sum().item())
             rows = frame[(frame["part"] == part) & (frame["layer"] == layer)].set_index("reading")
             for kind in ("mismatch", "flip"):
                 assert rows.loc[f"{kind}_sum", "delta"] == total[f"{kind}_sum"]
                 expected = total[f"{kind}_sum"] / 6 / features.shape[1]
                 assert rows.loc[f"{kind}_mean", "delta"] == pytest.approx(expected, abs=1e-12)
+            assert rows.loc["flip_share", "delta"] == pytest.approx(np.mean(shares))
+            assert rows["changed_share"].iloc[0] == pytest.approx((signs != 0).double().mean().item())
             assert (rows["n_dimensions"] == features.shape[1]).all()
             assert (rows["n_pairs"] == 3).all()
     assert (frame["delta"] > 0).any()
@@ -97,6 +101,8 @@ def test_delta_of_features_that_are_known(classify):
     assert frame.loc[("mixed", "mismatch_mean"), "delta"] == pytest.approx(4 / 6 * 3 / 6)
     assert frame.loc[("mixed", "flip_mean"), "delta"] == pytest.approx(4 / 6 * 3 / 6)
     assert frame.loc[("mixed", "flip_sum"), "delta"] == 2 * 4 * 3
+    assert frame.loc[("mixed", "flip_share"), "delta"] == pytest.approx(4 / 6)
+    assert frame.loc[("mixed", "flip_share"), "changed_share"] == pytest.approx(3 / 6)
     assert frame.loc[("mixed", "mismatch_mean"), "std"] == pytest.approx(np.std([0, 0, 0.5, 0.5, 0.5, 0.5], ddof=1))
 
 

@@ -78,6 +78,16 @@ def test_planted_ills_are_found(classify):
     assert (summary["kernel"], summary["stride"]) == ("11 × 11", "2 × 2")
 
 
+def test_the_usual_norm_is_that_of_living_filters_even_when_most_are_dead():
+    filters = gabors([0.1, 0.2, 0.3, 0.4])
+    filters[[0, 2, 3, 5, 6]] = 0
+    frame = FirstLayers().of_filters(filters, (1, 1))
+    assert frame["is_dead"].tolist() == [True, False, True, True, False, True, True, False]
+    np.testing.assert_allclose(frame.loc[~frame["is_dead"], "norm_relative"], 1)
+    assert not frame["is_dominant"].any()
+    assert not frame["is_duplicate"].any()
+
+
 def test_colour_is_what_differs_between_channels():
     grey = torch.ones(1, 3, 3, 3)
     opponent = torch.tensor([1.0, -1.0, 0.0])[None, :, None, None].expand(1, 3, 3, 3)

@@ -1,6 +1,9 @@
 """Invariance: what is known of identity, whole shifts, quarter turns and networks that do not mind."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -34,7 +37,7 @@ def test_the_untouched_image_is_at_distance_zero(small, images):
 
 def test_distances_are_those_of_features_taken_by_hand(small, images):
     """Shift by pasting rows, turn by rot90: no interpolation."""
-    frame = COARSE(small, images, TARGETS, ["a", "b", "c"], batch_size=3)
+    frame = COARSE(small, images, TARGETS, ["a", "b", "c"], batch_size=3)  # the last layer, 6, has no maps
     assert set(frame["layer"]) == {"2", "6"}
     mean = torch.tensor(small.preprocessing.mean, dtype=torch.float64)[:, None, None]
     for index, image_id in enumerate("abc"):
@@ -87,6 +90,19 @@ def test_a_network_that_averages_over_space_does_not_mind_turns(classify):
     assert turned.loc[turned["layer"] == "3", "distance_relative"].max() < 1e-6
     assert turned.loc[turned["layer"] == "1", "distance_relative"].min() > 0.1
     assert turned["prob_target"].std() < 1e-9
+
+
+def test_only_the_last_layers_maps_are_averaged(small, images):
+    settings = Invariance(shift_max=4, shift_step=4, scale_max=1, rotation_max=0, layers=("1", "2"))
+    pooled = settings(small, images, TARGETS, ["a", "b", "c"])
+    plain = replace(settings, is_last_pooled=False)(small, images, TARGETS, ["a", "b", "c"])
+    is_last = pooled["layer"] == "2"
+    pd.testing.assert_frame_equal(pooled[~is_last], plain[~is_last])
+    moved = settings.transformed(images[:1], "translation", 4.0)
+    maps = small.network[:3](small.preprocessing.normalise(torch.cat([images[:1], moved])))
+    row = pooled[is_last & (pooled["amount"] == 4) & (pooled["image_id"] == "a")].iloc[0]
+    assert row["distance"] == pytest.approx((maps.mean((2, 3))[1] - maps.mean((2, 3))[0]).norm().item())
+    assert (plain.loc[is_last & (plain["amount"] == 4), "distance"] > 1.2 * row["distance"]).any()
 
 
 def test_an_unknown_layer_is_refused(small, images):

@@ -10,6 +10,8 @@ gives no normalisation, and does not say what a disagreement is where one sign i
 
 - ``mismatch_mean`` (shown first): the signs −1, 0, 1 differ; share of the dimensions, mean over the pairs;
 - ``flip_mean``: both signs are not 0 and opposite; share of the dimensions, mean over the pairs;
+- ``flip_share``: both signs are not 0 and opposite; share of the dimensions in which both are not 0, mean over the
+  pairs. Ours: the other means are lower the fewer features a region moves, this one is not;
 - ``mismatch_sum``, ``flip_sum``: the formula to the letter, the number of such dimensions, summed over all ordered
   pairs.
 
@@ -42,11 +44,24 @@ from xvcore.types import Images
 
 RANDOM = "random"
 """The control among the parts."""
-COLUMNS = ["part", "layer", "reading", "delta", "std", "p_value", "n_images", "n_pairs", "n_dimensions"]
+COLUMNS = [
+    "part",
+    "layer",
+    "reading",
+    "delta",
+    "std",
+    "p_value",
+    "changed_share",
+    "n_images",
+    "n_pairs",
+    "n_dimensions",
+]
+READINGS = ("mismatch_mean", "flip_mean", "flip_share", "mismatch_sum", "flip_sum")
+"""In the order in which they are shown."""
 BLOCK = 1 << 20
 """Dimensions that are compared at a time."""
 BoxArray = Num[np.ndarray, "boxes 4"]
-Counts = Float[np.ndarray, "vectors vectors"]
+PairTable = Float[np.ndarray, "vectors vectors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +127,9 @@ class Correspondence:
         DataFrame
             ``part``, ``layer``, ``reading``; ``delta``; ``std`` over the pairs (the paper's ±, presumably);
             ``p_value``: how often Δ is as low when, image by image, what was hidden is drawn from the part and the
-            random regions, since the pairs are not independent (NaN for the control); ``n_images``, ``n_pairs``
-            (unordered), ``n_dimensions`` of the features.
+            random regions, since the pairs are not independent (NaN for the control); ``changed_share``: mean share of
+            the dimensions that the region moves at all; ``n_images``, ``n_pairs`` (unordered), ``n_dimensions`` of the
+            features.
 
         Raises
         ------
@@ -135,15 +151,11 @@ class Correspondence:
             hidden = np.vstack([exact, self._random(exact, hull, image.shape[1:], number)])
             for layer, sign in self._signs(classifier, layers, image, hidden, batch_size).items():
                 signs[layer].append(sign)
-        rows = []
-        for layer in layers:
-            mismatch, flip = disagreements(torch.cat(signs[layer]))
-            n_dimensions = signs[layer][0].shape[1]
-            for kind, counts in (("mismatch", mismatch), ("flip", flip)):
-                rows += self._rows(kind, layer, names, counts, len(chosen), n_dimensions)
-        order = ["mismatch_mean", "flip_mean", "mismatch_sum", "flip_sum"]
-        frame = pd.DataFrame(rows, columns=COLUMNS)
-        return frame.sort_values("reading", key=lambda each: each.map(order.index), kind="stable", ignore_index=True)
+        frames = [self._rows(layer, names, torch.cat(signs[layer]), len(chosen)) for layer in layers]
+        frame = pd.concat(frames, ignore_index=True)
+        return frame.sort_values(
+            "reading", key=lambda each: each.map(READINGS.index), kind="stable", ignore_index=True
+        )[COLUMNS]
 
     def _boxes(self, parts: pd.DataFrame, image_ids: Sequence[str]) -> pd.DataFrame:
         """Return the visible box of each wanted part in each image, a square where it is a point."""
@@ -234,25 +246,42 @@ class Correspondence:
             return features.mean(dim=(2, 3))
         return features.flatten(1)
 
-    def _rows(  # noqa: PLR0913, PLR0917 -- what a row tells
-        self, kind: str, layer: str, names: list[str], counts: Counts, n_images: int, n_dimensions: int
-    ) -> list[tuple[str, str, str, float, float, float, int, int, int]]:
-        """Return the rows of one kind of disagreement; ``counts`` is by image and, within it, part or random region."""
-        n_hidden = len(names) + self.n_random
+    def _rows(
+        self, layer: str, names: list[str], signs: Int[Tensor, "vectors dimensions"], n_images: int
+    ) -> pd.DataFrame:
+        """Return the rows of a layer; signs are by image and, within it, by part and then random region."""
+        n_hidden, n_dimensions = len(names) + self.n_random, signs.shape[1]
+        counts = disagreements(signs)
+        changed = np.diag(counts.both_changed).reshape(n_images, n_hidden) / n_dimensions
+        values = {
+            "mismatch_mean": counts.mismatch / n_dimensions,
+            "flip_mean": counts.flip / n_dimensions,
+            "flip_share": counts.flip / np.where(counts.both_changed > 0, counts.both_changed, np.nan),
+            "mismatch_sum": counts.mismatch,
+            "flip_sum": counts.flip,
+        }
         first, second = np.array(list(combinations(range(n_images), 2))).T
-        n_pairs = len(first)
-        cube = counts.reshape(n_images, n_hidden, n_images, n_hidden)
         rows = []
-        for name in (*names, RANDOM):
-            columns = [names.index(name)] if name != RANDOM else list(range(len(names), n_hidden))
-            pairs = np.stack([cube[first, column, second, column] for column in columns])
-            p_value = float("nan") if name == RANDOM else self._p_value(cube, columns[0], len(names))
-            std = float(pairs.std(ddof=1)) if pairs.size > 1 else float("nan")
-            number = (n_images, n_pairs, n_dimensions)
-            mean, total = float(pairs.mean()) / n_dimensions, 2 * float(pairs.sum(axis=1).mean())
-            rows.append((name, layer, f"{kind}_mean", mean, std / n_dimensions, p_value, *number))
-            rows.append((name, layer, f"{kind}_sum", total, std, p_value, *number))
-        return rows
+        for reading, table in values.items():
+            cube = table.reshape(n_images, n_hidden, n_images, n_hidden)
+            for name in (*names, RANDOM):
+                columns = [names.index(name)] if name != RANDOM else list(range(len(names), n_hidden))
+                pairs = np.stack([cube[first, column, second, column] for column in columns])
+                is_known = np.isfinite(pairs)
+                mean = pairs[is_known].mean() if is_known.any() else np.nan
+                rows.append({
+                    "part": name,
+                    "layer": layer,
+                    "reading": reading,
+                    "delta": 2 * len(first) * mean if reading.endswith("_sum") else mean,
+                    "std": pairs[is_known].std(ddof=1) if is_known.sum() > 1 else np.nan,
+                    "p_value": np.nan if name == RANDOM else self._p_value(cube, columns[0], len(names)),
+                    "changed_share": changed[:, columns].mean(),
+                    "n_images": n_images,
+                    "n_pairs": len(first),
+                    "n_dimensions": n_dimensions,
+                })  # fmt: skip
+        return pd.DataFrame(rows)
 
     def _p_value(self, cube: Num[np.ndarray, "images hidden images hidden"], part: int, first_random: int) -> float:
         generator = np.random.default_rng([self.seed, 2])
@@ -260,13 +289,30 @@ class Correspondence:
         pool = np.array([part, *range(first_random, n_hidden)])
         first, second = np.array(list(combinations(range(n_images), 2))).T
         drawn = pool[generator.integers(len(pool), size=(self.n_permutations, n_images))]
-        sums = cube[first, drawn[:, first], second, drawn[:, second]].sum(axis=1)
-        seen = cube[first, part, second, part].sum()
-        return float((1 + (sums <= seen).sum()) / (1 + self.n_permutations))
+        means = _known_mean(cube[first, drawn[:, first], second, drawn[:, second]])
+        seen = _known_mean(cube[first, part, second, part][None])
+        is_low = means <= seen + 1e-12 * np.abs(seen)  # NaN is never low
+        return float((1 + is_low.sum()) / (1 + self.n_permutations)) if np.isfinite(seen[0]) else float("nan")
 
 
-def disagreements(signs: Int[Tensor, "vectors dimensions"]) -> tuple[Counts, Counts]:
-    """Return in how many dimensions two vectors of signs differ, and in how many they are opposite.
+@dataclass(frozen=True, slots=True)
+class Disagreements:
+    """How many dimensions of each pair of vectors of signs are not alike.
+
+    Parameters
+    ----------
+    mismatch : dimensions in which the signs differ
+    flip : dimensions in which they are opposite
+    both_changed : dimensions in which neither is 0
+    """
+
+    mismatch: PairTable
+    flip: PairTable
+    both_changed: PairTable
+
+
+def disagreements(signs: Int[Tensor, "vectors dimensions"]) -> Disagreements:
+    """Return how many dimensions of each pair of vectors are not alike.
 
     Parameters
     ----------
@@ -274,13 +320,23 @@ def disagreements(signs: Int[Tensor, "vectors dimensions"]) -> tuple[Counts, Cou
     """
     n_vectors, n_dimensions = signs.shape
     same = torch.zeros(n_vectors, n_vectors, dtype=torch.float64, device=signs.device)
-    opposite = same.clone()
+    flip, both_changed = same.clone(), same.clone()
     for block in signs.split(BLOCK, dim=1):
-        negative, zero, positive = ((block == value).float() for value in (-1, 0, 1))
-        same += negative @ negative.T + zero @ zero.T + positive @ positive.T
+        negative, positive = (block < 0).float(), (block > 0).float()
         crossed = negative @ positive.T
-        opposite += crossed + crossed.T
-    return (n_dimensions - same).cpu().numpy(), opposite.cpu().numpy()
+        alike = negative @ negative.T + positive @ positive.T
+        zero = 1 - negative - positive
+        same += alike + zero @ zero.T
+        flip += crossed + crossed.T
+        both_changed += alike + crossed + crossed.T
+    return Disagreements(*(each.cpu().numpy() for each in (n_dimensions - same, flip, both_changed)))
+
+
+def _known_mean(pairs: Num[np.ndarray, "draws pairs"]) -> Float[np.ndarray, " draws"]:
+    """Return the mean of each row over the pairs that have a value; NaN where none has."""
+    is_known = np.isfinite(pairs)
+    total = np.where(is_known, pairs, 0).sum(axis=1, dtype=float)
+    return np.asarray(total / np.where(is_known.any(axis=1), is_known.sum(axis=1), np.nan))
 
 
 def hidden_pixels(boxes: BoxArray, image: Float[Tensor, "3 height width"]) -> Bool[Tensor, "boxes 1 height width"]:

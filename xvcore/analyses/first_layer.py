@@ -6,7 +6,7 @@ with little between, dead ones, a few that dominate, and aliasing by the stride 
 
 A filter's spectrum is the squared absolute value of its Fourier transform, padded with zeros, summed over its input
 channels. A stride of s keeps frequencies up to 1 / (2 s) cycles per pixel along each axis; what the filter lets
-through beyond comes back as a wrong, lower frequency: aliasing.
+through beyond comes back as a wrong, lower frequency: aliasing. (A 1 × 1 filter lets all frequencies through alike.)
 
 References
 ----------
@@ -39,10 +39,10 @@ class FirstLayers:
     layers: tuple[str, ...] = parameter((), "Convolutions, modules' dotted names; empty: the first ones")
     n_layers: int = parameter(2, "Number of the first convolutions (the paper: 2)", ge=1)
     dead_below: float = parameter(
-        0.05, "A filter is dead whose norm is below this share of the layer's median (not in the paper)", ge=0, le=1
+        0.05, "A filter is dead whose norm is below this share of the usual one (not in the paper)", ge=0, le=1
     )
     dominant_above: float = parameter(
-        3.0, "A filter dominates whose norm is above so many times the layer's median (not in the paper)", ge=1
+        3.0, "A filter dominates whose norm is above so many times the usual one (not in the paper)", ge=1
     )
     duplicate_above: float = parameter(
         0.95, "Two filters are duplicates if the cosine between them is above (not in the paper)", ge=0, le=1
@@ -71,10 +71,11 @@ class FirstLayers:
         -------
         DataFrame
             ``layer``, ``unit``; ``kernel`` (rows × columns), ``stride``; ``norm`` (Euclidean), ``rms`` (the paper's
-            training kept it below 0.1, for inputs of ± 128), ``norm_relative`` to the layer's median; ``act_max``
-            over the images (NaN where the layer's end has other units); ``nearest`` other filter and ``similarity``,
-            the cosine to it; ``duplicate_of``: the lowest filter that is a duplicate, −1 for none; ``frequency``:
-            centre of its spectrum, and ``bandwidth``, its standard deviation, in cycles per pixel; ``share_low``,
+            training kept it below 0.1, for inputs of ± 128), ``norm_relative`` to the usual one, the layer's median
+            without what is next to nothing beside the largest; ``act_max`` over the images (NaN where the layer's end
+            has other units); ``nearest`` other filter and ``similarity``, the cosine to it; ``duplicate_of``: the lowest
+            filter that is a duplicate, −1 for none; ``frequency``: centre of its spectrum, and ``bandwidth``, its
+            standard deviation, in cycles per pixel (NaN for a filter of zeros, as are its shares); ``share_low``,
             ``share_mid``, ``share_high``, ``share_aliasing`` of its spectrum; ``colour``: share of its energy that
             tells colours apart (NaN but for three input channels); ``is_dead``, ``is_dominant``, ``is_duplicate``,
             ``is_aliasing``.
@@ -118,7 +119,8 @@ class FirstLayers:
         weights = filters.detach().double().cpu()
         flat = weights.flatten(1)
         norm = flat.norm(dim=1).numpy()
-        relative = norm / max(float(np.median(norm)), np.finfo(float).tiny)
+        usual = float(np.median(norm[norm >= self.dead_below * norm.max()]))
+        relative = norm / max(usual, np.finfo(float).tiny)
         known = act_max is not None and len(act_max) == len(norm)
         top = np.asarray(act_max, float) if known else np.full(len(norm), math.nan)
         is_dead = (relative < self.dead_below) | (top <= 0)
@@ -195,7 +197,7 @@ def diagnosis(filters: pd.DataFrame) -> pd.DataFrame:
 
     Columns: ``layer``, ``kernel``, ``stride``, ``n_filters``, ``n_dead``, ``n_dominant``, ``n_duplicate``,
     ``n_aliasing``; the means ``share_low``, ``share_mid``, ``share_high``, ``share_aliasing`` over filters that are not
-    dead; ``norm_spread``, the highest norm divided by the median.
+    dead; ``norm_spread``, the highest norm divided by the usual one.
     """
     rows = []
     for layer, frame in filters.groupby("layer", sort=False):

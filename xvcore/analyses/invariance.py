@@ -60,6 +60,10 @@ class Invariance:
     layers: tuple[str, ...] = parameter(
         (), "Layers, modules' dotted names; empty: the first and the last before the logits (the paper: 1 and 7)"
     )
+    is_last_pooled: bool = parameter(
+        True,  # noqa: FBT003
+        "Average the maps of the last layer over their places, where it has maps: the paper's layer 7 has none",
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -110,12 +114,12 @@ class Invariance:
         colours = fill_colours(images, self.fill, training_mean=classifier.preprocessing.mean, value=self.grey)
         rows = []
         for image, colour, target, image_id in zip(images, colours, targets.tolist(), image_ids, strict=True):
-            before, _ = _features(classifier, layers, image[None])
+            before, _ = self._features(classifier, layers, image[None])
             distance: dict[str, list[float]] = {layer: [] for layer in layers}
             probability: list[float] = []
             prediction: list[int] = []
             for chunk in matrices.split(batch_size):
-                after, logits = _features(classifier, layers, self._moved(image, chunk, colour))
+                after, logits = self._features(classifier, layers, self._moved(image, chunk, colour))
                 for layer in layers:
                     moved = (after[layer] - before[layer]).flatten(1).double().norm(dim=1)
                     distance[layer] += moved.tolist()
@@ -142,6 +146,18 @@ class Invariance:
         matrix = self._matrix(kind, amount, images.shape[2:])[None].to(images)
         colours = fill_colours(images, self.fill, training_mean=training_mean, value=self.grey)
         return torch.cat([self._moved(image, matrix, colour) for image, colour in zip(images, colours, strict=True)])
+
+    def _features(
+        self, classifier: Classifier, layers: Sequence[str], images: Images
+    ) -> tuple[dict[str, Tensor], Scores]:
+        """Return the features of each layer, and the logits."""
+        with torch.no_grad(), tapped(classifier.network, layers) as found:
+            logits = classifier.logits(images)
+        if missing := [name for name in layers if name not in found]:
+            raise ParameterError(f"layer {missing[0]} does not run in a forward pass of {classifier.name}")
+        if self.is_last_pooled and found[layers[-1]].ndim == 4:
+            found[layers[-1]] = found[layers[-1]].mean(dim=(2, 3))
+        return found, logits
 
     def _matrix(self, kind: Transformation, amount: float, size: Sequence[int]) -> Float[Tensor, "2 3"]:
         """Return where each pixel of the result is taken from, in coordinates that span [−1, 1] along each side."""
@@ -176,12 +192,3 @@ def _steps(last: float, step: float) -> tuple[float, ...]:
 def _first_and_last(classifier: Classifier, images: Images) -> tuple[str, ...]:
     names = feature_layers(classifier.network, classifier.preprocessing.normalise(images[:1]))
     return tuple(dict.fromkeys((names[0], names[-1])))
-
-
-def _features(classifier: Classifier, layers: Sequence[str], images: Images) -> tuple[dict[str, Tensor], Scores]:
-    """Return the output of each layer, and the logits."""
-    with torch.no_grad(), tapped(classifier.network, layers) as found:
-        logits = classifier.logits(images)
-    if missing := [name for name in layers if name not in found]:
-        raise ParameterError(f"layer {missing[0]} does not run in a forward pass of {classifier.name}")
-    return found, logits
