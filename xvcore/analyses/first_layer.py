@@ -73,7 +73,7 @@ class FirstLayers:
             ``layer``, ``unit``; ``kernel`` (rows × columns), ``stride``; ``norm`` (Euclidean), ``rms`` (the paper's
             training kept it below 0.1, for inputs of ± 128), ``norm_relative`` to the usual one, the layer's median
             without what is next to nothing beside the largest; ``act_max`` over the images (NaN where the layer's end
-            has other units); ``nearest`` other filter and ``similarity``, the cosine to it; ``duplicate_of``: the lowest
+            has other units); ``nearest`` other filter and ``similarity``, the cosine to it; ``duplicate_of``: lowest
             filter that is a duplicate, −1 for none; ``frequency``: centre of its spectrum, and ``bandwidth``, its
             standard deviation, in cycles per pixel (NaN for a filter of zeros, as are its shares); ``share_low``,
             ``share_mid``, ``share_high``, ``share_aliasing`` of its spectrum; ``colour``: share of its energy that
