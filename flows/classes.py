@@ -135,7 +135,7 @@ def do_classes(request: Request, class_flow: Callable[..., State]) -> dict[str, 
     check_names(runs)
     classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
     for run in runs:
-        for class_id in classes:
+        for class_id in classes if run.settings.explains_class else ():
             run.target(class_id)  # a class that no output stands for is refused before anything is computed
         announce(run, classes)
     todo = [

@@ -97,6 +97,33 @@ def evidence(
 
 
 @app.command()
+def units(
+    model: Models,
+    dataset: Dataset = "partbirds",
+    classes: Classes = "",
+    store: StoreUrl = "xv-store",
+    max_images: MaxImages = None,
+    settings: Set = [],  # noqa: B006
+    device: Device = "auto",
+    batch_size: BatchSize = 16,
+) -> None:
+    """Find what every unit of a network responds to most, and project it to the pixels; running again resumes."""
+    from flows.units import UnitsRequest, top_activations
+
+    _run(
+        top_activations,
+        UnitsRequest,
+        changes=_changes(settings, max_images),
+        dataset=dataset,
+        models=model,
+        classes=_names(classes),
+        store=store,
+        device=device,
+        batch_size=batch_size,
+    )
+
+
+@app.command()
 def status(store: StoreUrl = "xv-store") -> None:
     """Show every run of a store: classes complete, failed, running and how many summaries there are."""
     _show_status(store)

@@ -37,8 +37,8 @@ from torch import Tensor
 from xvcore.analyses.parts import random_boxes
 from xvcore.errors import ParameterError, XvError
 from xvcore.models.classifier import Classifier
-from xvcore.ops.fill import GREY, Fill, fill_colours
 from xvcore.ops.feature_layers import feature_layers, tapped
+from xvcore.ops.fill import GREY, Fill, fill_colours
 from xvcore.parameters import check, parameter
 from xvcore.types import Images
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from xvcore.errors import ParameterError
 from xvcore.models.classifier import Classifier
-from xvcore.ops.fill import GREY, Fill, fill_colours
 from xvcore.ops.feature_layers import last_maps, tapped
+from xvcore.ops.fill import GREY, Fill, fill_colours
 from xvcore.parameters import check, parameter
 from xvcore.types import Images, Probabilities, Targets
 

@@ -21,6 +21,7 @@ _SQL_TYPES = {
     pa.int64(): "bigint",
     pa.float16(): "float",
     pa.float32(): "float",
+    pa.float64(): "double",
     TIME: "timestamptz",
 }
 

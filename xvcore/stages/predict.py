@@ -14,9 +14,9 @@ def predict(run: Run[Settings], class_id: str, progress: Progress | None = None)
     """Write one row of ``predictions`` per image of the class and return their number.
 
     An image that cannot be read is a row whose ``error`` says why; one that the gate leaves out has
-    ``skipped`` = ``misclassified``.
+    ``skipped`` = ``misclassified``. A method that explains no class needs no output that stands for it.
     """
-    target = run.target(class_id)
+    target = run.target(class_id) if run.settings.explains_class else None
     listed = frozen_manifest(run, class_id)
     seen: dict[str, dict[str, Any]] = {}
     for batch in batches(run, class_id):
@@ -38,24 +38,26 @@ def predict(run: Run[Settings], class_id: str, progress: Progress | None = None)
     return len(rows)
 
 
-def _predicted(run: Run[Settings], batch: Batch, target: int) -> dict[str, dict[str, Any]]:
+def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {image_id: {"error": message} for image_id, message in batch.failures}
     if not batch.image_ids:
         return rows
     with torch.inference_mode():
         probabilities = run.classifier.probabilities(batch.images.to(run.classifier.device)).float().cpu()
     best, index = probabilities.max(dim=1)
-    rank = (probabilities > probabilities[:, target : target + 1]).sum(dim=1) + 1
     for row, image_id in enumerate(batch.image_ids):
-        is_correct = int(index[row]) == target
         rows[image_id] = {
             "width": batch.widths[row],
             "height": batch.heights[row],
             "pred_idx": int(index[row]),
-            "prob_target": float(probabilities[row, target]),
             "prob_pred": float(best[row]),
-            "rank_target": int(rank[row]),
-            "correct": is_correct,
-            "skipped": "misclassified" if run.settings.skip_misclassified and not is_correct else None,
         }
+        if target is not None:
+            is_correct = int(index[row]) == target
+            rows[image_id] |= {
+                "prob_target": float(probabilities[row, target]),
+                "rank_target": int((probabilities[row] > probabilities[row, target]).sum()) + 1,
+                "correct": is_correct,
+                "skipped": "misclassified" if run.settings.skip_misclassified and not is_correct else None,
+            }
     return rows

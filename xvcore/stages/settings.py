@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from xvcore.methods.bagnet_evidence import BagNetEvidence
+from xvcore.methods.deconvnet import Deconvnet
 from xvcore.methods.sparse_mask import SparseMask
 from xvcore.parameters import check, parameter
+from xvcore.summaries.top_activations import TopActivations
 from xvcore.summaries.top_patches import TopPatches
 from xvcore.summaries.visual.clustering import Clustering
 from xvcore.summaries.visual.coherence import Coherence
@@ -21,11 +23,13 @@ class Settings(Protocol):
     """The parameters of a method that whole classes can be run through.
 
     ``method`` names it in tables and run ids; ``version`` is counted up whenever a change of the code moves the
-    numbers: old results are then recomputed, not mixed.
+    numbers: old results are then recomputed, not mixed. ``explains_class``: an output of the network has to stand for
+    each class; else any images will do.
     """
 
     method: ClassVar[str]
     version: ClassVar[int]
+    explains_class: ClassVar[bool]
 
     @property
     def max_images(self) -> int | None:
@@ -56,6 +60,7 @@ class VisualSummaries:
 
     method: ClassVar[str] = "visual-summaries"
     version: ClassVar[int] = 2
+    explains_class: ClassVar[bool] = True
 
     max_images: int | None = parameter(
         100, "Images of a class that are looked at, the first in sorted order; none = all (paper: 10 to 100)", ge=1
@@ -95,6 +100,7 @@ class PatchEvidence:
 
     method: ClassVar[str] = "evidence"
     version: ClassVar[int] = 1
+    explains_class: ClassVar[bool] = True
 
     max_images: int | None = parameter(
         None, "Images of a class that are looked at, the first in order; none = all", ge=1
@@ -113,5 +119,32 @@ class PatchEvidence:
         check(self)
 
 
-SETTINGS: tuple[type[Settings], ...] = (VisualSummaries, PatchEvidence)
+@dataclass(frozen=True, slots=True)
+class TopUnits:
+    """What every unit responds to most over whole classes, with its projections (Zeiler & Fergus, ECCV 2014)."""
+
+    method: ClassVar[str] = "top-activations"
+    version: ClassVar[int] = 1
+    explains_class: ClassVar[bool] = False
+    skip_misclassified: ClassVar[bool] = False
+
+    max_images: int | None = parameter(
+        None, "Images of a class that are looked at, the first in order; none = all", ge=1
+    )
+    layers: tuple[str, ...] = parameter((), "Names of layers, as the network's modules are called; none = all")
+    seed: int = parameter(0, "Seed of every random choice; there is none", ge=0)
+    shown_only: bool = parameter(
+        default=False, description="Keep in the table only the activations that are shown, not all that were ranked"
+    )
+    units_shown: int | None = parameter(
+        None, "Units of a layer whose crops and projections are made, the first ones; none = all", ge=0
+    )
+    top: TopActivations = parameter(TopActivations(), "The ranking")
+    deconvnet: Deconvnet = parameter(Deconvnet(), "The projections")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+SETTINGS: tuple[type[Settings], ...] = (VisualSummaries, PatchEvidence, TopUnits)
 """Of every method that whole classes can be run through."""

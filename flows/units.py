@@ -1,0 +1,40 @@
+"""Top activations of every unit over whole classes."""
+
+from typing import Annotated, Any, ClassVar
+
+from prefect import flow
+from pydantic import Field
+
+from flows.classes import ClassesRequest, do_class, do_classes
+from flows.forms import form
+from xvcore.stages.settings import Settings, TopUnits
+
+UnitsForm = form(TopUnits, "UnitsSettings")
+
+
+class UnitsRequest(ClassesRequest):
+    """Top activations of units over the images of classes, for one network or several."""
+
+    settings_type: ClassVar[type[Settings]] = TopUnits
+
+    settings: Annotated[UnitsForm, Field(description="Every parameter of the method")] = UnitsForm()  # type: ignore[valid-type]
+
+
+@flow(name="units-class", flow_run_name="{request.title}")
+def units_class(request: UnitsRequest) -> dict[str, Any]:
+    """Do what is left to do of one class for one network and return its record.
+
+    Args:
+        request: one network and one class.
+    """
+    return do_class(request)
+
+
+@flow(name="top-activations")
+def top_activations(request: UnitsRequest) -> dict[str, list[str]]:
+    """Rank the activations of every unit, project the strongest to the pixels, and publish the tables.
+
+    Args:
+        request: dataset, networks, classes, store and every parameter of the method.
+    """
+    return do_classes(request, units_class)
