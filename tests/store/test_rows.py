@@ -127,7 +127,11 @@ def values_of(column):
     if pa.types.is_list(kind):
         inner = {
             pa.float16(): st.floats(width=16),
+            pa.float32(): _FLOATS,
+            pa.float64(): st.floats(allow_nan=False),
             pa.int16(): st.integers(-(2**15), 2**15 - 1),
+            pa.int32(): st.integers(-(2**31), 2**31 - 1),
+            pa.int64(): st.integers(-(2**63), 2**63 - 1),
             pa.string(): _TEXT,
         }[kind.value_type]
         return st.lists(inner, max_size=4)
