@@ -41,7 +41,7 @@ from xvcore.ops.taps import UnitLayer, tapped
 from xvcore.parameters import check, parameter
 from xvcore.types import Images, Targets
 
-Seeds = Int[Tensor, "batch 3"]
+Seeds = Int[Tensor, "seeds 3"]
 """Unit, row and column of its place in the map, one activation per image."""
 
 

@@ -301,8 +301,8 @@ class _Candidates:
         self._maxima: dict[int, Tensor] = {}
         self._places: dict[int, Tensor] = {}
         sizes = [layer.n_units for layer in before.layers]
-        self._last = torch.split(before.values[:, -1], sizes)
-        self._last_image = torch.split(before.images[:, -1], sizes)
+        self._last = torch.split(before.values[:, -1].contiguous(), sizes)
+        self._last_image = torch.split(before.images[:, -1].contiguous(), sizes)
 
     def take(self, index: int, maps: Tensor) -> None:
         """Note the maximum of each unit in each image, and its place where it may enter the ranking."""
