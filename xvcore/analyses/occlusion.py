@@ -118,7 +118,9 @@ class Occlusion:
     )
     grey: float = parameter(GREY, "Grey value of the square under fill=value, in [0, 1]", ge=0, le=1)
     strongest: Literal["max", "sum"] = parameter(
-        "max", "Without occlusion, the unit of the highest activation or of the highest sum (the paper: strongest)"
+        "max",
+        "Without occlusion, the unit of the highest activation (among equals, as ReLU6 makes them, of the highest "
+        "sum) or of the highest sum (the paper: strongest)",
     )
     layer: str = parameter("", "Layer of the feature map, a module's dotted name; empty: the last with maps")
 
@@ -165,7 +167,7 @@ class Occlusion:
         full = _Watched(classifier, layer)
         parts = [full(batch) for batch in images.split(batch_size)]
         maps, logits = (torch.cat(each) for each in zip(*parts, strict=True))
-        unit = (maps.amax(dim=(2, 3)) if self.strongest == "max" else maps.sum(dim=(2, 3))).argmax(dim=1)
+        unit = _strongest(maps, self.strongest)
         colours = fill_colours(images, self.fill, training_mean=classifier.preprocessing.mean, value=self.grey)
         activation, probability, prediction = [], [], []
         for chunk in torch.arange(len(images) * n_rows * n_columns, device=images.device).split(batch_size):
@@ -224,6 +226,16 @@ class _Watched:
             seen = "does not run" if maps is None else f"gives shape {tuple(maps.shape)}"
             raise ParameterError(f"layer {self.layer} {seen}: expected maps, batch × units × height × width")
         return maps, logits
+
+
+def _strongest(
+    maps: Float[Tensor, "batch units rows columns"], strongest: Literal["max", "sum"]
+) -> Int[Tensor, " batch"]:
+    """Return the strongest unit of each image, the first of equals."""
+    total, highest = maps.sum(dim=(2, 3)), maps.amax(dim=(2, 3))
+    if strongest == "max":
+        total = total.masked_fill(highest < highest.amax(dim=1, keepdim=True), -torch.inf)
+    return (total == total.amax(dim=1, keepdim=True)).int().argmax(dim=1)
 
 
 def _of_unit(maps: Float[Tensor, "batch units rows columns"], unit: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:

@@ -105,6 +105,18 @@ def test_the_map_is_lowest_where_the_evidence_was(classify):
     assert row["agreement"] > 0.5
 
 
+def test_among_units_that_are_cut_at_the_same_height_the_widest_is_strongest(classify):
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    network[0].weight.data[:] = torch.tensor([0.0, 20.0, 40.0, 60.0])[:, None, None, None]
+    network[0].bias.data[:] = torch.tensor([5.9, 0.0, 0.0, -1e3])
+    images = torch.zeros(1, 3, 24, 32)
+    images[:, :, :12] = torch.linspace(0, 1, 32)
+    classifier = classify(network, (24, 32))
+    for strongest, unit in (("max", 2), ("sum", 0)):
+        settings = Occlusion(window=20, stride=20, padding=0, strongest=strongest)
+        assert settings(classifier, images, torch.tensor([0])).unit.tolist() == [unit]
+
+
 def test_what_does_not_fit_is_refused(small, images):
     with pytest.raises(ParameterError, match="does not fit"):
         Occlusion(window=30, padding=0)(small, images, TARGETS)
