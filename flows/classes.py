@@ -18,13 +18,23 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flows.forms import settings_of
 from flows.progress import watch
 from xvcore.errors import XvError
 from xvcore.stages import pipeline
-from xvcore.stages.run import Run, RunSpec, announce, chosen_classes, conclude, open_run, opened
+from xvcore.stages.run import (
+    Run,
+    RunSpec,
+    announce,
+    chosen_classes,
+    conclude,
+    has_ended,
+    is_concluded,
+    open_run,
+    opened,
+)
 from xvcore.stages.settings import Settings
 
 
@@ -55,6 +65,27 @@ class ClassesRequest(BaseModel):
     ] = {}
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:N; does not change what is computed")] = "auto"
     batch_size: Annotated[int, Field(description="Images at once; does not change the numbers", ge=1, le=4096)] = 16
+    shard: Annotated[
+        str,
+        Field(
+            description="K/N: of the classes only the K-th and every N-th after it; other processes take the others, "
+            "on one store, and whoever ends last joins the results",
+            pattern=r"^[1-9]\d*/[1-9]\d*$",
+        ),
+    ] = "1/1"
+
+    @field_validator("shard")
+    @classmethod
+    def _is_one_of(cls, shard: str) -> str:
+        index, count = map(int, shard.split("/"))
+        if index > count:
+            raise ValueError(f"shard {shard}: expected K/N with K from 1 to N")
+        return shard
+
+    def mine(self, classes: list[str]) -> list[str]:
+        """Return the classes of this shard."""
+        index, count = map(int, self.shard.split("/"))
+        return classes[index - 1 :: count]
 
     def specs(self) -> list[RunSpec[Settings]]:
         """Return what the library needs to open each run."""
@@ -80,7 +111,7 @@ class ClassesRequest(BaseModel):
 
     def of_class(self: "Request", model: str, class_id: str) -> "Request":
         """Return the same request for one network and one class: the parameters of a child flow run."""
-        return self.model_copy(update={"models": [model], "classes": [class_id]})
+        return self.model_copy(update={"models": [model], "classes": [class_id], "shard": "1/1"})
 
 
 Request = TypeVar("Request", bound=ClassesRequest)
@@ -137,11 +168,13 @@ def do_classes(request: Request, class_flow: Callable[..., State]) -> dict[str, 
     for run in runs:
         for class_id in classes if run.settings.explains_class else ():
             run.target(class_id)  # a class that no output stands for is refused before anything is computed
+    unfinished = [(spec, run) for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)]
+    for _, run in unfinished:
         announce(run, classes)
     todo = [
         (spec, run, class_id)
-        for spec, run in zip(specs, runs, strict=True)
-        for class_id in classes
+        for spec, run in unfinished
+        for class_id in request.mine(classes)
         if not pipeline.is_complete(run, class_id)
     ]
     failures: list[str] = []
@@ -154,10 +187,12 @@ def do_classes(request: Request, class_flow: Callable[..., State]) -> dict[str, 
             failures.append(f"{run.classifier.name} {class_id}: {state.message}")
         update_progress_artifact(bar, progress=100.0 * (index + 1) / len(todo))
     update_progress_artifact(bar, progress=100.0)
-    for spec, run in zip(specs, runs, strict=True):
-        gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
+    for spec, run in unfinished:
+        if has_ended(run):
+            gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
         conclude(run)
-    _show(runs, classes, failures)
+    if request.mine(classes):
+        _show(runs, request.mine(classes), failures)
     if failures:
         raise XvError(f"{len(failures)} of {len(todo)} classes failed: " + "; ".join(failures))
     return {run.run_id: classes for run in runs}

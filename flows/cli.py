@@ -35,6 +35,7 @@ MaxImages = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")]
 BatchSize = Annotated[int, typer.Option(help="Images at once; does not change the numbers", min=1)]
+Shard = Annotated[str, typer.Option(help="K/N: only the K-th and every N-th class after it; N processes share a store")]
 RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
 
 
@@ -49,6 +50,7 @@ def summarise(
     class_map: ClassMap = [],  # noqa: B006
     device: Device = "auto",
     batch_size: BatchSize = 16,
+    shard: Shard = "1/1",
 ) -> None:
     """Compute the visual summaries of classes for one network or several; running again resumes."""
     from flows.summarise import SummariseRequest, summarise_classes
@@ -64,6 +66,7 @@ def summarise(
         class_map=_pairs(class_map, "--class-map"),
         device=device,
         batch_size=batch_size,
+        shard=shard,
     )
 
 
@@ -78,6 +81,7 @@ def evidence(
     class_map: ClassMap = [],  # noqa: B006
     device: Device = "auto",
     batch_size: BatchSize = 16,
+    shard: Shard = "1/1",
 ) -> None:
     """Compute what every patch says for its class (BagNets, networks that end in a mean); running again resumes."""
     from flows.evidence import EvidenceRequest, bagnet_evidence
@@ -93,6 +97,7 @@ def evidence(
         class_map=_pairs(class_map, "--class-map"),
         device=device,
         batch_size=batch_size,
+        shard=shard,
     )
 
 
@@ -106,6 +111,7 @@ def units(
     settings: Set = [],  # noqa: B006
     device: Device = "auto",
     batch_size: BatchSize = 16,
+    shard: Shard = "1/1",
 ) -> None:
     """Find what every unit of a network responds to most, and project it to the pixels; running again resumes."""
     from flows.units import UnitsRequest, top_activations
@@ -120,6 +126,7 @@ def units(
         store=store,
         device=device,
         batch_size=batch_size,
+        shard=shard,
     )
 
 

@@ -107,30 +107,50 @@ def announce(run: Run[Settings], class_ids: Sequence[str]) -> None:
             _write_class(run, info)
 
 
+def is_concluded(run: Run[Settings], class_ids: Sequence[str]) -> bool:
+    """Say whether an earlier attempt has completed these classes and joined and published what they gave."""
+    known = _known_row(run)
+    return known.get("status") == "complete" and bool(known["published"]) and set(class_ids) <= set(known["class_ids"])
+
+
+def has_ended(run: Run[Settings]) -> bool:
+    """Say whether each class asked for, by whomever, is done or has failed."""
+    return set(_ends(run)) == set(_known_row(run)["class_ids"])
+
+
 def conclude(run: Run[Settings]) -> str:
     """Set the run's status from the records of its classes, publish its tables, and return the status.
 
-    ``complete`` when every class asked for is complete or skipped, else ``failed``.
+    ``complete`` when every class asked for is complete or skipped, ``failed`` when one failed, else ``running``: other
+    shards are still at work.
     """
     known = _known_row(run)
-    records = [
-        run.store.read("class_runs", run.run_id, class_id).iloc[0]
-        for class_id in known["class_ids"]
-        if run.store.has("class_runs", run.run_id, class_id)
-    ]
-    done = [record for record in records if record["status"] in ("complete", "skipped")]
+    ends = _ends(run)
+    done = [record for record in ends.values() if record["status"] != "failed"]
+    status = "complete" if len(done) == len(known["class_ids"]) else "failed" if len(done) < len(ends) else "running"
     row = {
         **_run_row(run),
         "created_at": known["created_at"],
         "class_ids": sorted(known["class_ids"]),
         "n_classes": len(known["class_ids"]),
         "n_images": int(sum(record["n_images"] for record in done)),
-        "finished_at": _now(),
-        "status": "complete" if len(done) == len(known["class_ids"]) else "failed",
+        "finished_at": None if status == "running" else _now(),
+        "status": status,
     }
     run.store.write_run(row)
-    run.store.publish(run.run_id)
-    return str(row["status"])
+    if ends:
+        run.store.publish(run.run_id)
+    return status
+
+
+def _ends(run: Run[Settings]) -> dict[str, Any]:
+    """Return the records of the classes asked for that are complete, skipped or failed."""
+    records = {
+        class_id: run.store.read("class_runs", run.run_id, class_id).iloc[0]
+        for class_id in _known_row(run)["class_ids"]
+        if run.store.has("class_runs", run.run_id, class_id)
+    }
+    return {class_id: record for class_id, record in records.items() if record["status"] != "running"}
 
 
 @functools.lru_cache(maxsize=2)
