@@ -48,7 +48,9 @@ def built(name, **options):
             },
         ),
         ("resnet18", 224, {"layer1": 43, "layer2": 99, "layer3": 211, "layer4": 435}),
-        ("resnet50", 224, {"layer1": 35, "layer2": 91, "layer3": 267, "layer4": 427}),
+        pytest.param(
+            "resnet50", 224, {"layer1": 35, "layer2": 91, "layer3": 267, "layer4": 427}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_fields_have_the_published_sizes(name, px, sizes):
@@ -103,10 +105,10 @@ def test_zfnet_has_the_published_sizes_steps_and_starts():
         ("googlenet", "inception4a", 160),
         ("densenet121", "features.transition1", 96),
         ("squeezenet1_1", "features.7", 224),
-        ("shufflenet_v2_x0_5", "stage2", 96),
-        ("resnet18", "layer2", 128),
-        ("convnext_tiny", "features.1.1.block.4", 96),
-        ("mnasnet0_5", "layers.9", 128),
+        pytest.param("shufflenet_v2_x0_5", "stage2", 96, marks=pytest.mark.slow),
+        pytest.param("resnet18", "layer2", 128, marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "features.1.1.block.4", 96, marks=pytest.mark.slow),
+        pytest.param("mnasnet0_5", "layers.9", 128, marks=pytest.mark.slow),
     ],
 )
 def test_pixels_outside_of_the_box_do_not_matter_and_those_at_its_edge_do(name, layer, px, check_field):

@@ -131,7 +131,11 @@ def test_a_window_of_zeros_passes_its_signal_to_its_first_place_or_drops_it():
     assert torch.equal(first, expected)
 
 
-@pytest.mark.parametrize("name", list(RECTIFIERS))
+FIVE = ("googlenet", "inception_v3", "densenet121", "mobilenet_v2", "resnet50")
+REST = [pytest.param(name, marks=pytest.mark.slow) for name in RECTIFIERS if name not in FIVE]
+
+
+@pytest.mark.parametrize("name", [*FIVE, *REST])
 def test_every_rectifier_is_met(name):
     count, px = RECTIFIERS[name]
     assert survey(network_of(name), image(px)).rectifiers == count
