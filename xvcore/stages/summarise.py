@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xvcore.stages.images import as_bytes, masked_images, pictures, records
 from xvcore.stages.match import described
+from xvcore.stages.propose import cached_boxes
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import VisualSummaries
 from xvcore.store.encode import picture, rle_decode
@@ -18,7 +19,7 @@ from xvcore.summaries.visual.clustering import Clusters
 from xvcore.summaries.visual.coherence import ClassImages, Summary
 from xvcore.summaries.visual.dense_flow import window
 from xvcore.summaries.visual.montage import montage
-from xvcore.summaries.visual.proposal_flow import ClassMatches
+from xvcore.summaries.visual.proposal_flow import ClassMatches, Proposals
 
 
 def summarise(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
@@ -72,7 +73,11 @@ def _load(run: Run[VisualSummaries], class_id: str) -> _Loaded | None:
     masks = masked_images(run, class_id)
     masks = masks[masks["image_id"].isin(set(regions["image_id"]))].reset_index(drop=True)
     image_ids = list(masks["image_id"])
-    proposals = described(run, class_id, image_ids)
+    if run.settings.coherence.alignment == "flow":
+        proposals = described(run, class_id, image_ids)
+    else:  # no image is matched again, and descriptors would take most of the stage's time
+        boxes = cached_boxes(run, class_id)
+        proposals = {each: Proposals(boxes[each], torch.zeros(len(boxes[each]), 0)) for each in image_ids}
     images = ClassImages(
         images=pictures(run, class_id, image_ids),
         salient=torch.from_numpy(np.stack([rle_decode(cell) for cell in masks["rle"]])),
