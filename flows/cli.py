@@ -181,15 +181,19 @@ def train(
     architecture: Annotated[str, typer.Argument(help="Name of an architecture, e.g. partbirds_wide")],
     out: Annotated[Path, typer.Option(help="File of the weights")],
     dataset: Dataset = "partbirds?split=train&images=400",
+    steps: Annotated[int, typer.Option(help="Batches that the weights are moved by", min=1)] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of images")] = 0,
+    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision (bfloat16)")] = False,
     device: Device = "auto",
 ) -> None:
-    """Train a small network and write its weights."""
+    """Train a small network and write its weights; started again, an interrupted training goes on."""
     from flows.progress import watch
     from xvcore.stages.train import train as train_network
 
     with watch(f"train {architecture}") as progress:
-        path = train_network(architecture, dataset, out, seed=seed, device=device, progress=progress)
+        path = train_network(
+            architecture, dataset, out, steps=steps, seed=seed, amp=amp, device=device, progress=progress
+        )
     typer.echo(f"weights: {path}")
 
 
@@ -198,7 +202,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of weights, store and report")] = Path("xv-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the networks")] = 0,
 ) -> None:
-    """Draw PartBirds, train two networks, summarise, compare with the truth, and write the report."""
+    """Draw PartBirds, train three networks, look at them in three ways, compare with the truth, and write the report."""
     from flows.demo import run_demo
 
     run_demo(out, seed=seed, say=typer.echo)

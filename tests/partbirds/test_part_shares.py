@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xvcore.analyses.parts import PartShares, contains, part_recall, random_boxes
+from xvcore.analyses.parts import PartShares, contains, part_recall, random_boxes, share_on_parts
 
 SIZE = (100, 200)
 
@@ -123,3 +123,17 @@ def test_recall_counts_the_decisive_parts_that_a_pure_summary_covers() -> None:
     assert part_recall(shares, {"wing", "tail"}, least_share=0.3) == 1
     assert part_recall(shares.iloc[:0], {"wing"}) == 0
     assert math.isnan(part_recall(shares, ()))
+
+
+def test_boxes_on_parts_are_counted_and_random_ones_are_as_often_there_as_their_area_says() -> None:
+    parts = pd.DataFrame({"image_id": ["a", "b"], "x": 10, "y": 10, "w": 20, "h": 20})
+    boxes = pd.DataFrame(
+        {"image_id": ["a", "a", "b", "c"], "x": [10, 70, 15, 0], "y": [10, 70, 15, 0], "w": 20, "h": 20}
+    )
+    share, random_share = share_on_parts(boxes, parts, (100, 100), n_draws=4000)
+    assert share == pytest.approx(2 / 3)  # the image without a part does not count
+    offsets = np.linspace(0, 80, 801)
+    common = np.clip(20 - np.abs(offsets - 10), 0, None)
+    expected = ((common[:, None] * common[None]) >= 0.5 * 400).mean()
+    assert random_share == pytest.approx(expected, abs=0.01)
+    assert all(math.isnan(each) for each in share_on_parts(boxes[3:], parts, (100, 100)))

@@ -1,55 +1,50 @@
 """On PartBirds the strongest patches of a BagNet lie on the parts that decide."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from xvcore.analyses.parts import contains, random_boxes
+from xvcore.analyses.parts import share_on_parts
 from xvcore.data import open_dataset
 from xvcore.methods.bagnet_evidence import BagNetEvidence
 from xvcore.models import load
 from xvcore.stages.train import TRAINING_SET, train
 from xvcore.summaries.top_patches import TopPatches
 
-N_TOP, N_RANDOM, OVERLAP = 50, 20, 0.5
+N_TOP = 50
 
 
 def shares(spec: str) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each class with decisive parts, the share of top patches that lie on one, and of random patches."""
     dataset, classifier = open_dataset("partbirds?images=60"), load(spec)
     targets = torch.arange(len(dataset.classes))
-    summary, boxes, parts = None, None, {}
+    summary, boxes, parts = None, None, []
     for info in dataset.classes:
-        for part in dataset.parts(info.class_id):
-            if part.decisive:
-                parts.setdefault(part.image_id, []).append((part.x, part.y, part.w, part.h))
+        parts += [dataclasses.asdict(part) for part in dataset.parts(info.class_id) if part.decisive]
         records = dataset.images(info.class_id)
         images = torch.stack([torch.from_numpy(dataset.picture(each)) for each in records]).permute(0, 3, 1, 2) / 255
         found = BagNetEvidence()(classifier, images, targets.expand(len(images), -1))
         numbers = info.class_idx * 1000 + torch.arange(len(images))
         batch = TopPatches(N_TOP).of_batch(found.values, numbers, (targets == info.class_idx).expand(len(images), -1))
         summary, boxes = batch if summary is None else summary.merge(batch), found.boxes
-    generator, top, random = np.random.default_rng(0), [], []
     names = {
         info.class_idx * 1000 + number: record.image_id
         for info in dataset.classes
         for number, record in enumerate(dataset.images(info.class_id))
     }
+    found_shares = []
     for target in range(len(dataset.classes) - 1):  # the last class has no decisive parts
         rows = [row for row in summary.rows(boxes) if row.target == target and row.origin == "class"]
         assert len(rows) == N_TOP
         assert len({row.image for row in rows}) == N_TOP
-        hits, chance = [], []
-        for row in rows:
-            places = np.array(parts[names[row.image]], float)
-            drawn = random_boxes(np.array(row.box[2:]), (128, 128), N_RANDOM, generator)
-            hits.append(contains(np.array([row.box]), places, overlap=OVERLAP).any())
-            chance.append(contains(drawn, places, overlap=OVERLAP).any(axis=1).mean())
-        top.append(np.mean(hits))
-        random.append(np.mean(chance))
-    return np.array(top), np.array(random)
+        patches = pd.DataFrame([(names[row.image], *row.box) for row in rows], columns=["image_id", *"xywh"])
+        found_shares.append(share_on_parts(patches, pd.DataFrame(parts), (128, 128)))
+    top, random = np.array(found_shares).T
+    return top, random
 
 
 @pytest.mark.slow

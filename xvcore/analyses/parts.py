@@ -100,6 +100,41 @@ class PartShares:
         }
 
 
+def share_on_parts(  # noqa: PLR0913 -- a protocol with its constants
+    boxes: pd.DataFrame,
+    parts: pd.DataFrame,
+    size: tuple[int, int],
+    *,
+    overlap: float = 0.5,
+    n_draws: int = 20,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the share of boxes that contain a part of their image, and that of random boxes of the same sizes there.
+
+    NaN where no box lies in an image with a part.
+
+    Parameters
+    ----------
+    boxes : image_id, x, y, w, h
+    parts : the same columns, in the same pixels
+    size : height and width of the pictures
+    overlap : see :func:`contains`
+    n_draws : random boxes for each box
+    seed : of their places
+    """
+    generator = np.random.default_rng(seed)
+    places = {str(image_id): rows[["x", "y", "w", "h"]].to_numpy(float) for image_id, rows in parts.groupby("image_id")}
+    hits = []
+    for image_id, box in zip(boxes["image_id"], boxes[["x", "y", "w", "h"]].to_numpy(float), strict=True):
+        if image_id in places:
+            tried = np.vstack([box, random_boxes(box[2:], size, n_draws, generator)])
+            hits.append(contains(tried, places[image_id], overlap=overlap).any(axis=1))
+    if not hits:
+        return float("nan"), float("nan")
+    found = np.stack(hits)
+    return float(found[:, 0].mean()), float(found[:, 1:].mean())
+
+
 def contains(
     regions: BoxArray, parts: Num[np.ndarray, "parts 4"], *, overlap: float
 ) -> Bool[np.ndarray, "boxes parts"]:
