@@ -78,6 +78,15 @@ class Results:
         parts = [part for run in self.runs for _, part in self.by_class(run, table, columns)]
         return pd.concat(parts, ignore_index=True)
 
+    def joined(self, table: str) -> pd.DataFrame:
+        """Return the rows of a table over all classes that was written for each network alone."""
+        parts = [
+            run.store.read(table, run.run_id, shard)
+            for run in self.runs
+            for shard in run.store.classes_of(table, run.run_id)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
     def by_class(
         self, run: Run[Any], table: str, columns: Sequence[str] | None = None
     ) -> Iterator[tuple[str, pd.DataFrame]]:

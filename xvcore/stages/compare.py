@@ -32,6 +32,8 @@ def compare(runs: Sequence[Run[Any]]) -> str:
         Fewer networks than the analysis compares, or runs of different analyses, settings or datasets.
     """
     _check(runs)
+    for run in runs if len(runs) > 1 else ():
+        compare([run])
     analysis, owner, store = analyses[runs[0].settings.method], comparison_id(runs), runs[0].store
     results = Results(tuple(runs), tuple(_finished(runs)))
     made_of = [
