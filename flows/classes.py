@@ -89,8 +89,7 @@ class ClassesRequest(BaseModel):
 
     def specs(self) -> list[RunSpec[Settings]]:
         """Return what the library needs to open each run."""
-        filled: BaseModel = getattr(self, "settings")  # noqa: B009  a field of each subclass
-        settings = settings_of(filled, self.settings_type)
+        settings = self.chosen()
         return [
             RunSpec(
                 dataset=self.dataset,
@@ -103,6 +102,12 @@ class ClassesRequest(BaseModel):
             )
             for model in self.models
         ]
+
+    def chosen(self) -> Settings:
+        """Return the settings that the form was filled in with."""
+        filled: BaseModel = getattr(self, "settings")  # noqa: B009  a field of each subclass
+        settings: Settings = settings_of(filled, self.settings_type)
+        return settings
 
     @property
     def title(self) -> str:
@@ -153,13 +158,18 @@ def do_class(request: ClassesRequest) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "finished_at"}
 
 
-def do_classes(request: Request, class_flow: Callable[..., State]) -> dict[str, list[str]]:
+def do_classes(
+    request: Request,
+    class_flow: Callable[..., State],
+    after: Callable[[list[RunSpec[Settings]]], object] | None = None,
+) -> dict[str, list[str]]:
     """Run a child flow for each class and network, publish the tables, and fail at the end if any class failed.
 
     Parameters
     ----------
     request : dataset, networks, classes, store and every parameter of the method
     class_flow : the flow of one class, called with the request of that class
+    after : called when the tables of every network are published, also where classes failed
     """
     specs = request.specs()
     runs = [open_run(spec) for spec in specs]
@@ -191,6 +201,8 @@ def do_classes(request: Request, class_flow: Callable[..., State]) -> dict[str, 
         if has_ended(run):
             gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
         conclude(run)
+    if after:
+        after(specs)
     if request.mine(classes):
         _show(runs, request.mine(classes), failures)
     if failures:

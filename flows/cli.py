@@ -131,6 +131,63 @@ def units(
 
 
 @app.command()
+def analyse(
+    analysis: Annotated[str, typer.Argument(help="Name of an analysis, see `xv list analyses`")],
+    model: Models,
+    dataset: Dataset = "partbirds",
+    classes: Classes = "",
+    store: StoreUrl = "xv-store",
+    max_images: MaxImages = None,
+    settings: Set = [],  # noqa: B006
+    class_map: ClassMap = [],  # noqa: B006
+    device: Device = "auto",
+    batch_size: BatchSize = 16,
+) -> None:
+    """Answer a published question for whole classes, as tables and figures; running again resumes."""
+    from xvcore.parameters import as_dict, replaced
+    from xvcore.stages.analysis import analyses
+    from xvcore.stages.compare import check_number
+
+    chosen = replaced(analyses[analysis].settings(), _changes(settings, max_images))
+    check_number(analysis, len(model))
+    from flows.analyse import AnalyseRequest
+    from flows.analyse import analyse as analyse_classes
+
+    request = AnalyseRequest(
+        settings={"analysis": analysis, **as_dict(chosen)},
+        dataset=dataset,
+        models=model,
+        classes=_names(classes),
+        store=store,
+        class_map=_pairs(class_map, "--class-map"),
+        device=device,
+        batch_size=batch_size,
+    )
+    analyse_classes(request)
+    _show_status(store)
+
+
+@app.command()
+def figures(
+    store: StoreUrl = "xv-store",
+    out: Annotated[Path, typer.Option(help="Folder of the figures")] = Path("xv-figures"),
+    run: RunId = [],  # noqa: B006
+) -> None:
+    """Write the figures of analyses as SVG files, a folder for each run or comparison."""
+    from xvcore.keys import file_name
+    from xvcore.query import table
+    from xvcore.store import Store
+
+    for row in table(Store(store), "figures").itertuples():
+        if row.svg is None or (run and row.run_id not in run):
+            continue
+        path = out / file_name(row.run_id) / f"{file_name(row.name)}.svg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(row.svg)
+        typer.echo(f"{path}: {row.title}")
+
+
+@app.command()
 def status(store: StoreUrl = "xv-store") -> None:
     """Show every run of a store: classes complete, failed, running and how many summaries there are."""
     _show_status(store)
@@ -202,7 +259,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of weights, store and report")] = Path("xv-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the networks")] = 0,
 ) -> None:
-    """Draw PartBirds, train three networks, look at them in three ways, compare with the truth, and write the report."""
+    """Draw PartBirds, train networks, look at them in three ways, compare with the truth, and write the report."""
     from flows.demo import run_demo
 
     run_demo(out, seed=seed, say=typer.echo)
@@ -210,10 +267,10 @@ def demo(
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="datasets, architectures, methods, classes or parameters")],
+    kind: Annotated[str, typer.Argument(help="datasets, architectures, methods, analyses, classes or parameters")],
     dataset: Dataset = "partbirds",
 ) -> None:
-    """List what can be named: datasets, architectures, methods, the classes of a dataset, the parameters."""
+    """List what can be named: datasets, architectures, methods, analyses, classes of a dataset, parameters."""
     from flows.listing import listing
 
     for line in listing(kind, dataset):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -34,9 +35,9 @@ def form(settings_type: type, name: str | None = None) -> type[BaseModel]:
     )
 
 
-def settings_of(filled: BaseModel, settings_type: type) -> Any:
-    """Return the settings that a filled form stands for; the library checks them once more."""
-    return _applied(settings_type(), filled.model_dump())
+def settings_of(filled: BaseModel, settings_type: type, *, without: Collection[str] = ()) -> Any:
+    """Return the settings that a filled form stands for, but for some fields; the library checks them once more."""
+    return _applied(settings_type(), filled.model_dump(exclude=set(without)))
 
 
 def filled_from(settings: Any, form_type: type[BaseModel]) -> BaseModel:

@@ -8,11 +8,12 @@ from xvcore.errors import unknown_name
 
 
 def listing(kind: str, dataset: str) -> Iterator[str]:
-    """Yield one line per name of a kind: datasets, architectures, methods, classes (of a dataset) or parameters."""
+    """Yield one line per name of a kind: datasets, architectures, methods, analyses, classes (of a dataset) or parameters."""
     kinds = {
         "datasets": _datasets,
         "architectures": _architectures,
         "methods": _methods,
+        "analyses": _analyses,
         "classes": lambda: _classes(dataset),
         "parameters": _parameters,
     }
@@ -39,6 +40,13 @@ def _methods() -> Iterator[str]:
     yield from methods
 
 
+def _analyses() -> Iterator[str]:
+    from xvcore.stages.analysis import analyses
+
+    for name in analyses:
+        yield f"{name}\t{analyses[name].summary}"
+
+
 def _classes(dataset: str) -> Iterator[str]:
     from xvcore.data import open_dataset
 
@@ -47,9 +55,10 @@ def _classes(dataset: str) -> Iterator[str]:
 
 
 def _parameters() -> Iterator[str]:
+    from xvcore.stages.analysis import analyses
     from xvcore.stages.settings import SETTINGS
 
-    for settings_type in SETTINGS:
+    for settings_type in (*SETTINGS, *(analyses[name].settings for name in analyses)):
         yield f"# {settings_type.method}"
         yield from _described("", settings_type())
 

@@ -10,7 +10,7 @@ References
 .. [1] M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4, figure 4.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +107,17 @@ class Evolution:
             names.append(checkpoint)
             for layer, each in highest.items():
                 found.setdefault(layer, []).append(each)
+        return self.of_states(names, ids, found)
+
+    def of_states(self, names: Sequence[int], ids: list[str], found: Mapping[str, list[Highest]]) -> pd.DataFrame:
+        """Return the rows of checkpoints whose highest activations are known; see :meth:`__call__`.
+
+        Parameters
+        ----------
+        names : of the checkpoints
+        ids : of the images
+        found : by layer, the highest activations at each checkpoint
+        """
         if not names:
             raise XvError("no checkpoints to follow")
         order = np.argsort(names, kind="stable")

@@ -19,6 +19,8 @@ Values = Num[np.ndarray, " points"]
 Point = tuple[float, float]
 
 WIDTH, HEIGHT = 720, 440
+MOST_MARKERS = 40
+"""On a curve; of more points only some are marked."""
 LEFT, RIGHT, BOTTOM = 72, 20, 62
 FONT_PX = 14
 LETTER_PX = {**dict.fromkeys("ijlt.,:;'|! ()[]fr1", 5.2), **dict.fromkeys("mwMW%@×", 12.5)}
@@ -209,7 +211,8 @@ def _curve(index: int, series: Series, x: Axis, y: Axis, *, is_joined: bool) -> 
         dashed = ' stroke-dasharray="6 4"' if series.is_reference else ""
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
         parts.append(f'<polyline points="{path}" fill="none" style="stroke:{colour}" stroke-width="2"{dashed}/>')
-    for place, (px, py) in zip(places.tolist(), points, strict=True):
+    every = math.ceil(len(points) / MOST_MARKERS) if is_joined else 1
+    for place, (px, py) in list(zip(places.tolist(), points, strict=True))[::every]:
         parts += _error_bar(series, place, (px, y), colour)
         said = series.labels[place] if len(series.labels) else series.name
         words = f"{said}: {float(series.x[place]):.4g}, {float(series.y[place]):.4g}"

@@ -14,6 +14,7 @@ References
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,16 @@ class FirstLayers:
         ParameterError
             The network has no convolution, or a layer is none.
         """
+        highest = self.highest(classifier, images, batch_size=batch_size)
+        return self.of_highest(classifier, {layer: values.max(axis=0) for layer, values in highest.items()})
+
+    def highest(
+        self, classifier: Classifier, images: Images, *, batch_size: int = 32
+    ) -> dict[str, Float[np.ndarray, "images units"]]:
+        """Return the highest activation of each unit in each image, by the name of the convolution.
+
+        Parameters and errors are those of :meth:`__call__`.
+        """
         normalised = classifier.preprocessing.normalise(images)
         ends = layer_ends(classifier.network, normalised[:1])
         modules = dict(classifier.network.named_modules())
@@ -93,12 +104,22 @@ class FirstLayers:
         if not layers or (strange := [name for name in layers if name not in convolutions]):
             seen = strange[0] if layers else "no convolution"
             raise ParameterError(f"layer {seen}: expected one of the convolutions {', '.join(convolutions[:20])}")
-        highest = _highest(classifier.network, [ends[name] for name in layers], normalised, batch_size)
+        found = _highest(classifier.network, [ends[name] for name in layers], normalised, batch_size)
+        return {name: found[ends[name]] for name in layers}
+
+    def of_highest(self, classifier: Classifier, act_max: Mapping[str, Float[np.ndarray, " units"]]) -> pd.DataFrame:
+        """Return one row per filter of each layer; see :meth:`__call__`.
+
+        Parameters
+        ----------
+        classifier : the network
+        act_max : highest activation of each unit over the images, by the name of the convolution
+        """
+        modules = dict(classifier.network.named_modules())
         frames = []
-        for name in layers:
+        for name, top in act_max.items():
             convolution = modules[name]
             if isinstance(convolution, nn.Conv2d):
-                top = highest[ends[name]]
                 frame = self.of_filters(
                     convolution.weight.detach(), (int(convolution.stride[0]), int(convolution.stride[1])), top
                 )
@@ -213,16 +234,15 @@ def diagnosis(filters: pd.DataFrame) -> pd.DataFrame:
 
 def _highest(
     network: nn.Module, layers: list[str], normalised: Images, batch_size: int
-) -> dict[str, Float[np.ndarray, " units"]]:
-    """Return the highest activation of each unit of each layer over all images and places."""
-    highest: dict[str, Tensor] = {}
+) -> dict[str, Float[np.ndarray, "images units"]]:
+    """Return the highest activation of each unit of each layer in each image, over all places."""
+    highest: dict[str, list[Tensor]] = {}
     for batch in normalised.split(batch_size):
         with torch.no_grad():
             found = activations(network, layers, batch)
         for layer, values in found.items():
-            top = values.flatten(2).amax(dim=(0, 2)) if values.ndim > 2 else values.amax(dim=0)
-            highest[layer] = torch.maximum(highest[layer], top) if layer in highest else top
-    return {layer: top.double().cpu().numpy() for layer, top in highest.items()}
+            highest.setdefault(layer, []).append(values.flatten(2).amax(dim=2) if values.ndim > 2 else values)
+    return {layer: torch.cat(parts).double().cpu().numpy() for layer, parts in highest.items()}
 
 
 def _colour(weights: Filters) -> Float[np.ndarray, " filters"]:

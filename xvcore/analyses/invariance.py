@@ -10,7 +10,7 @@ References
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from xvcore.analyses.figures import Frame, Series, line_chart
 from xvcore.errors import ParameterError
 from xvcore.models.classifier import Classifier
 from xvcore.ops.feature_layers import feature_layers, tapped
@@ -39,6 +40,11 @@ COLUMNS = [
     "prob_target",
     "pred_idx",
 ]
+UNITS: dict[Transformation, str] = {
+    "translation": "Shift (px)",
+    "scale": "Enlargement (ratio)",
+    "rotation": "Angle (degrees)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +198,47 @@ def _steps(last: float, step: float) -> tuple[float, ...]:
 def _first_and_last(classifier: Classifier, images: Images) -> tuple[str, ...]:
     names = feature_layers(classifier.network, classifier.preprocessing.normalise(images[:1]))
     return tuple(dict.fromkeys((names[0], names[-1])))
+
+
+def invariance_curves(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the means over the images of several tables, one at a time being held.
+
+    Parameters
+    ----------
+    tables : as :class:`Invariance` returns them, with the column ``model``
+
+    Returns
+    -------
+    DataFrame
+        A row per model, layer (in the order of the tables), transformation and amount: n_images, distance,
+        distance_relative, prob_target.
+    """
+    keys, values = ["model", "layer", "transformation", "amount"], ["distance", "distance_relative", "prob_target"]
+    total = None
+    for table in tables:
+        groups = table.groupby(keys, sort=False)
+        sums = groups[values].sum(min_count=1).join(groups.size().rename("n_images"))
+        total = (
+            sums if total is None else total.add(sums, fill_value=0).reindex(total.index.union(sums.index, sort=False))
+        )
+    if total is None:
+        raise ParameterError("no images to draw curves of")
+    means = total[values].div(total["n_images"], axis=0)
+    return means.assign(n_images=total["n_images"].astype(int)).reset_index()
+
+
+def invariance_figure(
+    curves: pd.DataFrame, transformation: Transformation, value: Literal["distance_relative", "prob_target"]
+) -> str:
+    """Return a chart (SVG) of one transformation: distance of each network's layers, or probability of the target."""
+    rows = curves[curves["transformation"] == transformation]
+    if value == "prob_target":
+        rows = rows[~rows.duplicated(["model", "amount"])]
+    series = []
+    for (model, layer), curve in rows.groupby(["model", "layer"], sort=False):
+        ordered = curve.sort_values("amount")
+        name = str(model) if value == "prob_target" else f"{model} {layer}"
+        series.append(Series(name, *ordered[["amount", value]].to_numpy(float).T))
+    what = "Probability of the target" if value == "prob_target" else "Distance of the features / norm"
+    y_range = (-0.02, 1.02) if value == "prob_target" else None
+    return line_chart(series, Frame(f"{what} under {transformation}", UNITS[transformation], what, y_range=y_range))

@@ -212,6 +212,11 @@ def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier)
         "split": dataset.split,
         "params": as_dict(spec.settings),
         "method_version": spec.settings.version,
+        **(
+            {"networks": [load(each).weights_sha256 for each in networks]}
+            if (networks := spec.settings.networks)
+            else {}
+        ),
     }
 
 

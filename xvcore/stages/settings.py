@@ -46,6 +46,11 @@ class Settings(Protocol):
         """Seed of every random choice."""
         ...
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Addresses of further networks that decide the numbers; their weights enter the run id."""
+        ...
+
 
 Settings_co = TypeVar("Settings_co", bound=Settings, covariant=True)
 
@@ -61,6 +66,7 @@ class VisualSummaries:
     method: ClassVar[str] = "visual-summaries"
     version: ClassVar[int] = 2
     explains_class: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ()
 
     max_images: int | None = parameter(
         100, "Images of a class that are looked at, the first in sorted order; none = all (paper: 10 to 100)", ge=1
@@ -101,6 +107,7 @@ class PatchEvidence:
     method: ClassVar[str] = "evidence"
     version: ClassVar[int] = 1
     explains_class: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ()
 
     max_images: int | None = parameter(
         None, "Images of a class that are looked at, the first in order; none = all", ge=1
@@ -126,6 +133,7 @@ class TopUnits:
     method: ClassVar[str] = "top-activations"
     version: ClassVar[int] = 1
     explains_class: ClassVar[bool] = False
+    networks: ClassVar[tuple[str, ...]] = ()
     skip_misclassified: ClassVar[bool] = False
 
     max_images: int | None = parameter(

@@ -1,0 +1,68 @@
+"""Analyses over whole classes: one flow for all of them; the analysis is chosen by the form that is filled in."""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, Field, create_model
+
+from flows.classes import ClassesRequest, do_class, do_classes
+from flows.forms import form, settings_of
+from xvcore.stages.analysis import analyses
+from xvcore.stages.compare import check_number, compare
+from xvcore.stages.run import RunSpec, open_run
+from xvcore.stages.settings import Settings
+
+
+def _form(name: str) -> type[BaseModel]:
+    """Return the form of an analysis: its parameters, and its name, by which forms are told apart."""
+    title = "".join(word.capitalize() for word in name.split("_"))
+    kind: Any = (Literal[name], Field(default=name, description=analyses[name].summary))
+    return create_model(f"{title}Settings", __base__=form(analyses[name].settings, f"{title}Form"), analysis=kind)
+
+
+FORMS: dict[str, type[BaseModel]] = {name: _form(name) for name in analyses}
+"""The form of every analysis."""
+AnyForm: Any = Annotated[reduce(or_, FORMS.values()), Field(discriminator="analysis")]
+
+
+class AnalyseRequest(ClassesRequest):
+    """One analysis of the images of classes, for one network or several."""
+
+    settings: Annotated[AnyForm, Field(description="The analysis and every parameter of it")]
+
+    def chosen(self) -> Settings:
+        """Return the settings of the chosen analysis."""
+        settings: Settings = settings_of(self.settings, analyses[self.settings.analysis].settings, without={"analysis"})
+        return settings
+
+
+@flow(name="analyse-class", flow_run_name="{request.title}")
+def analyse_class(request: AnalyseRequest) -> dict[str, Any]:
+    """Do what is left to do of one class for one network and return its record.
+
+    Args:
+        request: one network and one class.
+    """
+    return do_class(request)
+
+
+@flow(name="analyse", flow_run_name="{request.settings.analysis}")
+def analyse(request: AnalyseRequest) -> dict[str, list[str]]:
+    """Answer the question of an analysis for whole classes: its tables, and figures of each network and of all.
+
+    Args:
+        request: dataset, networks, classes, store, the analysis and every parameter of it.
+    """
+    check_number(request.settings.analysis, len(request.models))
+    return do_classes(request, analyse_class, after=compare_networks)
+
+
+@task(cache_policy=NO_CACHE)
+def compare_networks(specs: Sequence[RunSpec[Settings]]) -> None:
+    """Draw the figures of all networks together."""
+    if len(specs) > 1:
+        compare([open_run(spec) for spec in specs])
