@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xvcore.query import table
 from xvcore.report.names import image_names
 from xvcore.report.pictures import outline
 from xvcore.report.plan import Entry
+from xvcore.report.rows import class_rows
 from xvcore.report.wording import mean, median, plain, records
 from xvcore.store import Store
 from xvcore.store.encode import rle_decode
@@ -171,20 +171,6 @@ class ClassData:
             "mask_drop": median(sharp["prob_drop"]) if len(sharp) else None,
             "summary_drop": mean(drops),
         }
-
-
-def class_rows(store: Store, entry: Entry, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return a table's rows of a class: its part, which needs no look at other files; else what is published.
-
-    Raises
-    ------
-    StoreError
-        A damaged file.
-    """
-    run_id, class_id = entry.network.run_id, entry.class_id
-    if store.has(name, run_id, class_id):
-        return store.read(name, run_id, class_id, columns)
-    return table(store, name, run_id=run_id, class_id=class_id, columns=columns)
 
 
 def read_class(store: Store, entry: Entry) -> ClassData:

@@ -5,18 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from xvcore.keys import digest
 from xvcore.report.class_data import ClassData, Cluster, ImageView, Region
+from xvcore.report.originals import Originals, PictureOf
 from xvcore.report.pages import Pages
 from xvcore.report.pictures import encoded, extension, heat, thumbnail, veil
-from xvcore.report.plan import Topic, shared_folder
+from xvcore.report.plan import Entry, Topic
 from xvcore.report.site import Site
-from xvcore.store.encode import picture
 
-PictureOf = Callable[[Mapping[str, Any], str, str], np.ndarray | None]
-"""Gives the pixels (h, w, 3, uint8) of a run (its row), an image id and a class id; ``None`` where they are lost."""
 NameOf = Callable[[Mapping[str, Any], int], str | None]
 """Gives the name of a network's output: of a run (its row) and the output's index."""
 
@@ -63,6 +58,7 @@ class ClassWriter:
     topic, data : the class, and what the network made of it
     picture_of, name_of : what the tables do not hold; ``None`` where there is no such source
     neighbours : the classes before and after
+    related : what other methods have of the class
     problem : why the tables could not be read, if so
     """
 
@@ -73,6 +69,7 @@ class ClassWriter:
     picture_of: PictureOf | None
     name_of: NameOf | None
     neighbours: tuple[Neighbour | None, Neighbour | None]
+    related: Sequence[tuple[str, Entry]] = ()
     problem: str | None = None
 
     def write(self, inputs: str) -> dict[str, Any]:
@@ -126,20 +123,8 @@ class ClassWriter:
             if region.row["region_id"] in crops
         )
         page = f"{self._folder}/{image.name}.html"
-        return Face(page, self._original(image), veil_path, heat_path, pieces)
-
-    def _original(self, image: ImageView) -> str | None:
-        """Return the path of the picture as the network saw it; one that was written before is not read again."""
-        run = self.data.entry.network.run
-        name = f"{image.name}-{digest([image.image_id, image.prediction['sha256']], 8)}.jpg"
-        path = f"{shared_folder(run, self.topic.name)}/{name}"
-        if self.site.has(path):
-            return path
-        pixels = self.picture_of(run, image.image_id, self.topic.class_id) if self.picture_of else None
-        if pixels is None:
-            return None
-        self.site.write(path, picture(np.ascontiguousarray(pixels))["bytes"])
-        return path
+        original = Originals(self.site, self.picture_of, self.topic, self.data.entry).path(image.name, image.prediction)
+        return Face(page, original, veil_path, heat_path, pieces)
 
     def _crop(self, region: Region) -> str | None:
         data = encoded(region.row["crop"])
@@ -191,6 +176,7 @@ class ClassWriter:
             topic=self.topic,
             data=self.data,
             problem=self.problem,
+            related=self.related,
             faces=faces,
             images=faces,
             crops=crops,

@@ -8,10 +8,10 @@ from typing import Any
 
 from xvcore.errors import StoreError
 from xvcore.query.compare import overlap
-from xvcore.report.class_data import class_rows
 from xvcore.report.class_pages import Neighbour
 from xvcore.report.pages import Pages
 from xvcore.report.plan import Entry, Network, Topic
+from xvcore.report.rows import class_rows
 from xvcore.store import Store
 
 logger = logging.getLogger(__name__)
@@ -41,9 +41,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A class, its networks, and the classes before and after."""
+    """A class, the page's path, the networks, and the classes before and after."""
 
     topic: Topic
+    page: str
     sides: Sequence[Side]
     neighbours: tuple[Neighbour | None, Neighbour | None]
 
@@ -62,7 +63,7 @@ def compare_page(store: Store, pages: Pages, comparison: Comparison, inputs: str
     pairs, rows = _overlaps(store, sides)
     return pages.render(
         "compare.html",
-        topic.page,
+        comparison.page,
         topic=topic,
         sides=sides,
         pairs=pairs,

@@ -1,7 +1,10 @@
-"""What is laid over a picture: the veil over all that the mask keeps, the heat of the smooth mask, outlines."""
+"""What is laid over a picture: the veil over all that the mask keeps, the heat of the smooth mask, evidence, outlines.
+
+And small pictures side by side in one file.
+"""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -14,6 +17,12 @@ VEIL_ALPHA = 208
 """Opacity of the veil, 0 … 255: what lies under it can still be guessed."""
 _COOL, _HOT = np.array([255, 196, 61], dtype=np.float32), np.array([190, 18, 60], dtype=np.float32)
 _HEAT_ALPHA = 0.9
+FOR, AGAINST = (214, 47, 22), (23, 105, 194)
+"""Colours of evidence for and against an output, RGB."""
+TILE_PX = 112
+"""Longer side of a picture in a sheet; smaller ones are enlarged by a whole number, so that their pixels stay pixels."""
+COLUMNS = 3
+_FINE_PX = 32
 
 
 def veil(salient: np.ndarray) -> bytes:
@@ -32,6 +41,56 @@ def heat(soft_map: Any, height: int, width: int) -> bytes:
     colour = _COOL + (_HOT - _COOL) * removed
     alpha = 255 * _HEAT_ALPHA * removed
     return _png(Image.fromarray(np.concatenate([colour, alpha], axis=2).round().astype(np.uint8)))
+
+
+def signed(values: np.ndarray, limit: float) -> bytes:
+    """Return a PNG of evidence, a pixel an element: red speaks for, blue against, clear is nothing.
+
+    The opacity is ``|value| / limit``, so that the ground, light or dark, is the middle of the scale.
+
+    Parameters
+    ----------
+    values : (h, w)
+    limit : value at full opacity
+    """
+    colour = np.where(values[..., None] > 0, np.array(FOR), np.array(AGAINST))
+    alpha = 255 * np.clip(np.abs(values) / (limit or 1.0), 0, 1)[..., None]
+    return _png(Image.fromarray(np.concatenate([colour, alpha], axis=2).round().astype(np.uint8)))
+
+
+def sheet(pictures: Sequence[bytes | None], *, columns: int = COLUMNS) -> bytes:
+    """Return pictures of one size side by side, row by row, as one file; grey where there is none.
+
+    Small pictures are a PNG, so that single pixels can be told apart; others are a JPEG.
+
+    Parameters
+    ----------
+    pictures : encoded, at least one of them there
+    columns : pictures in a row; there are as many rows as columns
+    """
+    tiles = [_opened(data) for data in pictures]
+    first = next(tile for tile in tiles if tile is not None)
+    side = max(first.size)
+    scale: float = max(1, round(TILE_PX / side)) if side < TILE_PX else TILE_PX / side
+    width, height = (max(1, round(scale * each)) for each in first.size)
+    found = Image.new("RGB", (columns * width, columns * height), (128, 128, 128))
+    kernel = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    for index, tile in enumerate(tiles):
+        if tile is not None:
+            place = (index % columns * width, index // columns * height)
+            found.paste(tile.resize((width, height), kernel), place)
+    if side <= _FINE_PX:
+        return _png(found)
+    buffer = io.BytesIO()
+    found.save(buffer, "JPEG", quality=88, subsampling=0)
+    return buffer.getvalue()
+
+
+def _opened(data: bytes | None) -> Image.Image | None:
+    if data is None:
+        return None
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB")
 
 
 def outline(salient: np.ndarray | None, box: tuple[int, int, int, int]) -> list[tuple[int, int]]:

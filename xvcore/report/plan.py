@@ -1,4 +1,4 @@
-"""What the report shows and where: the networks, the classes of their data sets, and a folder for each pair."""
+"""What the report shows and where: the data sets, the methods run on each, networks, classes, a folder for each pair."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,11 +10,16 @@ import pandas as pd
 from xvcore.errors import StoreError, unknown_name
 from xvcore.keys import digest
 from xvcore.query import table
-from xvcore.report.names import page_names
+from xvcore.report.names import page_name, page_names
 from xvcore.report.wording import records
 from xvcore.store import Store
 
 N_COLOURS = 8
+SUMMARIES, EVIDENCE, UNITS = "visual-summaries", "evidence", "top-activations"
+METHODS = (SUMMARIES, EVIDENCE, UNITS)
+"""Methods that have pages, in the order in which they are shown."""
+_FOLDERS = {SUMMARIES: "", EVIDENCE: "evidence/", UNITS: "units/"}
+"""Where the folders of a method's networks are; the first method's came first, and stay where they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +86,57 @@ class Topic:
     ----------
     class_id, class_name : of the class
     name : what its pages and folders are called
-    page : where its networks are compared
+    page : where its networks are compared; ``None`` where the method has no such page
     entries : one a network that was asked for it
     """
 
     class_id: str
     class_name: str
     name: str
-    page: str
+    page: str | None
     entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """A method on a data set: the networks that were run, and their classes by name."""
+
+    method: str
+    networks: tuple[Network, ...]
+    topics: tuple[Topic, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chapter:
-    """A data set (one split of it), the networks that were run on it, and its classes by name."""
+    """A data set (one split of it), and what was run on it: a section a method.
+
+    Parameters
+    ----------
+    dataset, split : the data
+    sections : of the methods that have pages, in their order; then of others, whose runs are only listed
+    class_names : of all classes, by id
+    """
 
     dataset: str
     split: str | None
-    networks: tuple[Network, ...]
-    topics: tuple[Topic, ...]
+    sections: tuple[Section, ...]
+    class_names: Mapping[str, str]
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """All runs."""
+        return tuple(network for section in self.sections for network in section.networks)
+
+    def related(self, section: Section, class_id: str) -> list[tuple[str, Entry]]:
+        """Return what other methods have of a class, as (method, entry)."""
+        return [
+            (other.method, entry)
+            for other in self.sections
+            if other is not section and other.method in (SUMMARIES, EVIDENCE)
+            for topic in other.topics
+            if topic.class_id == class_id
+            for entry in topic.entries
+        ]
 
 
 def read_plan(store: Store, run_ids: Sequence[str] | None) -> tuple[Chapter, ...]:
@@ -135,14 +172,18 @@ def read_plan(store: Store, run_ids: Sequence[str] | None) -> tuple[Chapter, ...
 
 
 def _folders(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the folder of each run, oldest run first."""
-    names = page_names(dict.fromkeys(str(run["model"]) for run in runs))
-    seen: set[str] = set()
+    """Return the folder of each run, oldest run of its method first."""
+    models: dict[str, list[str]] = {}
+    for run in runs:
+        models.setdefault(str(run["method"]), []).append(str(run["model"]))
+    names = {method: page_names(dict.fromkeys(of_method)) for method, of_method in models.items()}
+    seen = {prefix.removesuffix("/") for prefix in _FOLDERS.values()}
     folders = {}
     for run in runs:
-        name = names[str(run["model"])]
-        folders[str(run["run_id"])] = f"{name}~{digest(run['run_id'], 6)}" if name in seen else name
-        seen.add(name)
+        method, model = str(run["method"]), str(run["model"])
+        name = _FOLDERS.get(method, f"{page_name(method)}/") + names[method][model]
+        folders[str(run["run_id"])] = f"{name}~{digest(run['run_id'], 6)}" if name.casefold() in seen else name
+        seen.add(name.casefold())
     return folders
 
 
@@ -153,26 +194,72 @@ def _chapter(
     folders: Mapping[str, str],
     taken: set[str],
 ) -> Chapter:
-    titles = _titles(runs)
-    networks = tuple(
-        Network(run, titles[str(run["run_id"])], folders[str(run["run_id"])], index % N_COLOURS)
-        for index, run in enumerate(runs)
+    methods = sorted(
+        dict.fromkeys(str(run["method"]) for run in runs),
+        key=lambda method: METHODS.index(method) if method in METHODS else len(METHODS),
     )
-    class_runs = {network.run_id: _class_runs(store, network) for network in networks}
+    colours: dict[str, int] = {}
+    of_method = {
+        method: _networks([run for run in runs if run["method"] == method], folders, colours) for method in methods
+    }
+    class_runs = {network.run_id: _class_runs(store, network) for each in of_method.values() for network in each}
     class_names = _class_names(store, key[0], class_runs.values())
-    names = page_names(class_names)
+    sections = tuple(
+        _section(method, networks, class_runs, class_names, _Pages(key, taken if method == SUMMARIES else None))
+        for method, networks in of_method.items()
+    )
+    return Chapter(*key, sections, class_names)
+
+
+def _networks(
+    runs: Sequence[Mapping[str, Any]], folders: Mapping[str, str], colours: dict[str, int]
+) -> tuple[Network, ...]:
+    """Return the columns of a section; a network keeps the colour of its first run in the sections before."""
+    titles = _titles(runs)
+    networks = []
+    for index, run in enumerate(runs):
+        run_id, model = str(run["run_id"]), str(run["model"])
+        is_first = model not in {network.model for network in networks}
+        colour = colours.get(model, index) if is_first else index
+        colours.setdefault(model, colour)
+        networks.append(Network(run, titles[run_id], folders[run_id], colour % N_COLOURS))
+    return tuple(networks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """Pages that compare networks: which data set, and the names that other data sets have taken."""
+
+    key: tuple[str, str | None]
+    taken: set[str] | None
+
+    def page(self, name: str) -> str | None:
+        if self.taken is None:
+            return None
+        return f"compare/{name}.html" if name not in self.taken else f"compare/{name}~{digest([*self.key], 6)}.html"
+
+
+def _section(
+    method: str,
+    networks: tuple[Network, ...],
+    class_runs: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    class_names: Mapping[str, str],
+    pages: _Pages,
+) -> Section:
+    asked = {class_id for network in networks for class_id in class_runs[network.run_id]}
+    names = page_names(class_id for class_id in class_names if class_id in asked)
     topics = []
-    for class_id in sorted(class_names, key=lambda each: (class_names[each].casefold(), each)):
+    for class_id in sorted(asked, key=lambda each: (class_names[each].casefold(), each)):
         name = names[class_id]
-        page = f"compare/{name}.html" if name not in taken else f"compare/{name}~{digest([*key], 6)}.html"
         entries = tuple(
             Entry(network, class_id, class_runs[network.run_id][class_id], f"{network.folder}/{name}")
             for network in networks
             if class_id in class_runs[network.run_id]
         )
-        topics.append(Topic(class_id, class_names[class_id], name, page, entries))
-    taken.update(names.values())
-    return Chapter(*key, networks, tuple(topics))
+        topics.append(Topic(class_id, class_names[class_id], name, pages.page(name), entries))
+    if pages.taken is not None:
+        pages.taken.update(names.values())
+    return Section(method, networks, tuple(topics))
 
 
 def _class_runs(store: Store, network: Network) -> dict[str, Mapping[str, Any]]:

@@ -117,8 +117,33 @@
     show();
   }
 
+  // A table of numbers: what has no value comes last, whichever way it is sorted.
+  function sortable(table) {
+    const body = table.tBodies[0];
+    const heads = Array.from(table.querySelectorAll("th[data-sort]"));
+    heads.forEach((head) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "ascending" : head.cellIndex > 0;
+        const rows = Array.from(body.rows).map((row) => [row.cells[head.cellIndex].dataset.value, row]);
+        rows.sort(([a], [b]) => {
+          if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
+          const order = isNaN(a) || isNaN(b) ? a.localeCompare(b) : Number(a) - Number(b);
+          return down ? -order : order;
+        });
+        body.append(...rows.map(([, row]) => row));
+        heads.forEach((each) => each.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      });
+    });
+  }
+
   themes();
   views();
   arrows();
   document.querySelectorAll(".controls").forEach(table);
+  document.querySelectorAll("table.sortable").forEach(sortable);
 })();
