@@ -241,6 +241,7 @@ def train(
     steps: Annotated[int, typer.Option(help="Batches that the weights are moved by", min=1)] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of images")] = 0,
     amp: Annotated[bool, typer.Option("--amp", help="Mixed precision (bfloat16)")] = False,
+    keep: Annotated[str, typer.Option(help="Steps after which the weights are kept beside OUT, e.g. 10,50,200")] = "",
     device: Device = "auto",
 ) -> None:
     """Train a small network and write its weights; started again, an interrupted training goes on."""
@@ -249,7 +250,15 @@ def train(
 
     with watch(f"train {architecture}") as progress:
         path = train_network(
-            architecture, dataset, out, steps=steps, seed=seed, amp=amp, device=device, progress=progress
+            architecture,
+            dataset,
+            out,
+            steps=steps,
+            seed=seed,
+            amp=amp,
+            device=device,
+            progress=progress,
+            keep=_steps(keep),
         )
     typer.echo(f"weights: {path}")
 
@@ -332,6 +341,13 @@ def _run(flow: Any, request_type: Any, changes: dict[str, str], **request: Any) 
 
 def _changes(settings: list[str], max_images: int | None) -> dict[str, str]:
     return _pairs(settings, "--set") | ({} if max_images is None else {"max_images": str(max_images)})
+
+
+def _steps(text: str) -> list[int]:
+    names = _names(text)
+    if not all(name.isdecimal() for name in names):
+        raise XvError(f"--keep {text!r}: expected numbers of steps, separated by commas")
+    return [int(name) for name in names]
 
 
 def _names(classes: str) -> list[str]:

@@ -137,3 +137,15 @@ def test_the_wide_network_knows_the_birds_and_the_narrow_one_knows_them_less(tmp
     }
     assert reached["partbirds_wide"] >= 0.95
     assert reached["partbirds_narrow"] < reached["partbirds_wide"]
+
+
+def test_weights_are_kept_on_the_way_and_do_not_move_the_training(tmp_path: Path) -> None:
+    few = "partbirds?classes=1&images=20&split=train"
+    plain = train("partbirds_narrow", few, tmp_path / "plain.pt", steps=6, device="cpu")
+    kept = train("partbirds_narrow", few, tmp_path / "kept.pt", steps=6, device="cpu", keep=[2, 6])
+    assert kept.read_bytes() == plain.read_bytes()
+    early, last = (load(f"partbirds_narrow@{tmp_path / f'kept-step{step}.pt'}") for step in (2, 6))
+    final = load(f"partbirds_narrow@{kept}")
+    images = torch.rand(2, 3, 128, 128)
+    assert torch.equal(last.logits(images), final.logits(images))
+    assert not torch.equal(early.logits(images), final.logits(images))

@@ -150,7 +150,10 @@ def test_a_changed_ranking_rewrites_its_layer_alone(changing):
     changed = {path.relative_to(site).as_posix() for path in now | before if before.get(path) != now.get(path)}
     folder = f"units/{PROJECTED}"
     assert changed
-    assert {each for each in changed if not each.startswith(f"{folder}/conv.2/")} <= {"index.html", f"{folder}/index.html"}
+    assert {each for each in changed if not each.startswith(f"{folder}/conv.2/")} <= {
+        "index.html",
+        f"{folder}/index.html",
+    }
     assert not (site / folder / "conv.2" / f"from-{PER_PAGE}.html").exists()
     crawl(site, pages_of(site))
 

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +59,7 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
     device: str = "auto",
     progress: Progress | None = None,
     checkpoint_every: int = 100,
+    keep: Collection[int] = (),
 ) -> Path:
     """Train a network on all classes of a dataset, write its weights, and return where they are.
 
@@ -77,6 +78,8 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
     device : ``"auto"``, ``"cpu"``, ``"cuda"``, …
     progress : called with the number of steps done and their total
     checkpoint_every : steps between two checkpoints; 0 keeps none
+    keep : steps after which the weights are kept for good, as ``<name>-step<number>`` beside ``out``, so that one can
+        see how a training went; they do not move the numbers
 
     Raises
     ------
@@ -96,23 +99,34 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
         **as_dict(recipe),
     }
     checkpoint = Checkpoint(out.with_name(f".{out.name}.training"), identity, checkpoint_every)
-    descent = Descent(network, plan.preprocessing, recipe)
-    losses = descent(partial(_batches, images, labels, recipe.batch_size, seed), checkpoint, progress)
-    logger.info("%s: mean loss of the last 20 steps %.4f", architecture, sum(losses[-20:]) / len(losses[-20:]))
-    _write(
-        out,
-        {
-            "state_dict": {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()},
-            "xv": {
-                "outputs": [info.class_name for info in opened.classes],
-                "architecture": architecture,
-                "dataset": opened.name,
-                "split": opened.split,
-                "steps": steps,
-                "seed": seed,
+
+    def write(path: Path, n_steps: int) -> None:
+        state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+        _write(
+            path,
+            {
+                "state_dict": state,
+                "xv": {
+                    "outputs": [info.class_name for info in opened.classes],
+                    "architecture": architecture,
+                    "dataset": opened.name,
+                    "split": opened.split,
+                    "steps": n_steps,
+                    "seed": seed,
+                },
             },
-        },
-    )
+        )
+
+    def after_step(done: int) -> None:
+        if done in keep:
+            write(out.with_name(f"{out.stem}-step{done}{out.suffix}"), done)
+        if progress:
+            progress(done, steps)
+
+    descent = Descent(network, plan.preprocessing, recipe)
+    losses = descent(partial(_batches, images, labels, recipe.batch_size, seed), checkpoint, after_step)
+    logger.info("%s: mean loss of the last 20 steps %.4f", architecture, sum(losses[-20:]) / len(losses[-20:]))
+    write(out, steps)
     checkpoint.remove()
     return out
 
@@ -195,7 +209,7 @@ class Descent:
         self,
         batches_from: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
         checkpoint: Checkpoint,
-        progress: Progress | None,
+        after_step: Callable[[int], None],
     ) -> list[float]:
         """Train the network and return the loss of each step.
 
@@ -203,16 +217,15 @@ class Descent:
         ----------
         batches_from : number of a batch to that batch and all that follow
         checkpoint : where to go on from, and where to keep what was reached
-        progress : called with the number of steps done and their total
+        after_step : called with the number of steps done
         """
         losses = self._restored(checkpoint)
         for images, labels in itertools.islice(batches_from(len(losses)), self._recipe.steps - len(losses)):
             losses.append(self._step(images, labels))
             if not math.isfinite(losses[-1]):
                 raise XvError(f"the loss is {losses[-1]} after {len(losses)} steps: a lower learning rate may help")
+            after_step(len(losses))  # before the checkpoint: what it leaves is there when the training goes on from it
             checkpoint.write(len(losses), self._state(losses))
-            if progress:
-                progress(len(losses), self._recipe.steps)
         return losses
 
     def _step(self, images: Tensor, labels: Tensor) -> float:
