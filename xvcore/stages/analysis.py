@@ -19,7 +19,6 @@ from xvcore.registry import Registry
 from xvcore.stages.images import batches, passed_images, records
 from xvcore.stages.pipeline import Stage
 from xvcore.stages.run import Progress, Run
-from xvcore.stages.settings import Settings
 
 MAX_IMAGES = "Images of a class that are looked at, the first in order; none = all"
 
@@ -124,7 +123,7 @@ class Analysis:
     least_networks : networks that it takes to answer the question
     """
 
-    settings: type[Settings]
+    settings: type[Any]
     stages: tuple[Stage, ...]
     figures: Callable[[Results], Iterator[Figure]]
     join: Callable[[Results], Mapping[str, pd.DataFrame]] | None = None
