@@ -14,7 +14,7 @@ from xvcore.errors import ParameterError
 SIDE, GAP, LEFT, TOP, LINE = 170, 14, 8, 66, 16
 RAMP = ((13, 8, 60), (110, 20, 110), (200, 60, 80), (250, 150, 50), (252, 250, 190))
 """Colours from low to high, of rising lightness."""
-COLUMN_LETTERS = 27
+COLUMN_LETTERS = 25
 """Letters of a caption that fit under a picture."""
 
 
@@ -27,11 +27,13 @@ class Cell:
     encoded : PNG or JPEG
     captions : lines under the picture; longer ones are cut, and whole where the mouse rests
     is_map : drawn with hard pixels, not smoothed
+    keys : colours of the squares before the captions, which then are the legend of the map
     """
 
     encoded: bytes
     captions: tuple[str, ...] = ()
     is_map: bool = False
+    keys: tuple[str, ...] = ()
 
 
 def picture_grid(
@@ -104,6 +106,10 @@ def _cell(cell: Cell, x: int, y: int, side: tuple[int, int]) -> list[str]:
     ]
     for line, caption in enumerate(cell.captions):
         short = caption if len(caption) <= COLUMN_LETTERS else caption[: COLUMN_LETTERS - 1] + "…"
-        place = f'x="{x}" y="{y + side[1] + (line + 1) * LINE - 2}"'
+        bottom, indent = y + side[1] + (line + 1) * LINE - 2, 0
+        if line < len(cell.keys):
+            indent = 14
+            parts.append(f'<rect x="{x}" y="{bottom - 10}" width="10" height="10" fill="{cell.keys[line]}"/>')
+        place = f'x="{x + indent}" y="{bottom}"'
         parts.append(f"<text {place}>{escape(short)}<title>{escape(caption)}</title></text>")
     return parts

@@ -19,7 +19,6 @@ from xvcore.registry import Registry
 from xvcore.stages.images import batches, passed_images, records
 from xvcore.stages.pipeline import Stage
 from xvcore.stages.run import Progress, Run
-from xvcore.stages.settings import Settings
 
 MAX_IMAGES = "Images of a class that are looked at, the first in order; none = all"
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from xvcore.analyses.figures import COLOURS
 from xvcore.analyses.occlusion import Occlusion
 from xvcore.analyses.picture_grid import Cell, coloured, named, picture_grid
 from xvcore.analyses.scores import Sample
@@ -72,7 +73,10 @@ def _examples(results: Results, run: Run[Any], title: str) -> str:
         kinds = [f"{(prediction == kind).mean():.0%} {names.get(kind, kind)}" for kind in order[:2]]
         lines.append(
             [
-                Cell(picture(image)["bytes"], (run.class_info(class_id).class_name, str(row["image_id"]))),
+                Cell(
+                    picture(image)["bytes"],
+                    (run.class_info(class_id).class_name, str(row["image_id"]).rsplit("/", 1)[-1]),
+                ),
                 Cell(
                     picture(coloured(activation), "png")["bytes"],
                     (f"{activation.min():.3g} … {activation.max():.3g}", f"{row['layer']}, unit {row['unit']}"),
@@ -83,7 +87,12 @@ def _examples(results: Results, run: Run[Any], title: str) -> str:
                     (f"{probability.min():.2f} … {probability.max():.2f}", f"whole image {row['prob_target']:.2f}"),
                     is_map=True,
                 ),
-                Cell(picture(named(prediction, order), "png")["bytes"], tuple(kinds), is_map=True),
+                Cell(
+                    picture(named(prediction, order), "png")["bytes"],
+                    tuple(kinds),
+                    is_map=True,
+                    keys=COLOURS[: len(kinds)],
+                ),
             ]
         )
     return picture_grid(title, HEADINGS, lines)
