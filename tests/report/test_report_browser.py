@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bird_store import HOSTILE_MODEL, WIDE
+from bird_store import HOSTILE_MODEL, WIDE, picture_of
+from method_store import BARE, LOCAL, PROJECTED, ROBINS, write_evidence, write_units
 
+from xvcore.report import build
 from xvcore.report.names import page_name
+from xvcore.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +39,28 @@ PAGES = {
     "misclassified": f"{WIDE}/robin/robin_05.jpg.html",
     "comparison": "compare/robin.html",
 }
+
+
+METHOD_PAGES = {
+    "index": "index.html",
+    "evidence": f"evidence/{LOCAL}/robin/index.html",
+    "evidence failed": f"evidence/{LOCAL}/broken/index.html",
+    "evidence image": f"evidence/{LOCAL}/robin/{ROBINS[0]}.html",
+    "units": f"units/{PROJECTED}/index.html",
+    "layer": f"units/{PROJECTED}/conv.2/index.html",
+    "bare layer": f"units/{page_name(BARE)}/conv.10/index.html",
+    "table": f"units/{PROJECTED}/conv.2/table.html",
+}
+
+
+@pytest.fixture(scope="module")
+def method_site(tmp_path_factory) -> Path:
+    """The report of a store of evidence and units."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    write_evidence(store, LOCAL)
+    write_units(store, PROJECTED)
+    write_units(store, BARE, minute=1, has_projections=False)
+    return build(store, tmp_path_factory.mktemp("site"), picture_of=picture_of).parent
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +106,8 @@ def wait_for(browser, script: str, seconds: float = 20.0):
     return value
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_no_page_is_wider_than_the_screen_or_has_an_error(browser, site, page, width):
+def check_width(browser, site: Path, page: str, width: int) -> None:
+    """Check that a page fits the screen with all its folds open, and that the browser has nothing to complain of."""
     set_screen(browser, width)
     visit(browser, site, page)
     browser.execute_script("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
@@ -95,8 +119,8 @@ def test_no_page_is_wider_than_the_screen_or_has_an_error(browser, site, page, w
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_every_picture_loads(browser, site, page):
+def check_pictures(browser, site: Path, page: str) -> None:
+    """Check that every picture of a page loads."""
     set_screen(browser, 1280)
     visit(browser, site, page)
     browser.execute_script(
@@ -104,6 +128,59 @@ def test_every_picture_loads(browser, site, page):
         "document.querySelectorAll('img').forEach((each) => { each.loading = 'eager'; });"
     )
     assert wait_for(browser, "Array.from(document.images).every((each) => each.complete && each.naturalWidth > 0)")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_no_page_is_wider_than_the_screen_or_has_an_error(browser, site, page, width):
+    check_width(browser, site, page, width)
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("page", METHOD_PAGES.values(), ids=METHOD_PAGES)
+def test_no_page_of_other_methods_is_wider_than_the_screen_or_has_an_error(browser, method_site, page, width):
+    check_width(browser, method_site, page, width)
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_every_picture_loads(browser, site, page):
+    check_pictures(browser, site, page)
+
+
+@pytest.mark.parametrize("page", METHOD_PAGES.values(), ids=METHOD_PAGES)
+def test_every_picture_of_other_methods_loads(browser, method_site, page):
+    check_pictures(browser, method_site, page)
+
+
+def test_the_map_lies_where_its_patches_are(browser, method_site):
+    set_screen(browser, 1280)
+    visit(browser, method_site, METHOD_PAGES["evidence image"])
+    stage, ground, layer = browser.execute_script(
+        "const stage = document.querySelector('.with-signed:not(.alone)');"
+        "return [stage, stage.querySelector('.ground'), stage.querySelector('.signed')].map((each) => {"
+        " const b = each.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })"
+    )
+    assert ground == pytest.approx(stage, abs=1)
+    margin = 8 * stage[2] / 96  # half a patch (24 px) less half a step (8 px), of an input of 96 px
+    assert layer[0] - stage[0] == pytest.approx(margin, abs=1)
+    assert stage[0] + stage[2] - layer[0] - layer[2] == pytest.approx(margin, abs=1)
+    assert layer[1] - stage[1] == pytest.approx(margin, abs=1)
+
+
+def test_the_table_of_units_sorts_and_dead_ones_come_last(browser, method_site):
+    set_screen(browser, 1280)
+    visit(browser, method_site, METHOD_PAGES["table"])
+    browser.find_element("css selector", "th:nth-child(5) button").click()
+    shares = browser.execute_script(
+        "return Array.from(document.querySelectorAll('tbody tr')).map((row) => row.cells[4].textContent)"
+    )
+    assert shares == sorted(shares, key=lambda each: each == "–")
+    browser.find_element("css selector", "th:nth-child(1) button").click()
+    browser.find_element("css selector", "th:nth-child(1) button").click()
+    numbers = browser.execute_script(
+        "return Array.from(document.querySelectorAll('tbody tr')).map((row) => Number(row.cells[0].textContent))"
+    )
+    assert sorted(numbers) in (numbers, numbers[::-1])
 
 
 def test_veil_and_outline_lie_on_their_picture(browser, site):

@@ -252,6 +252,6 @@ def test_a_class_of_two_methods_keeps_the_pictures_of_both(tmp_path):
     store.write_run(run_row("one", "net", ["robin"]))
     write_class(store, "one", "robin", ["a.png", "b.png", "c.png"])
     write_evidence(store, "net", minute=1)
-    site = build(store, tmp_path / "site", picture_of=lambda run, image_id, class_id: drawn(1)).parent
+    site = build(store, tmp_path / "site", picture_of=lambda *_: drawn(1)).parent
     names = {path.name.split("-")[0] for path in site.glob("images/*/robin/*")}
     assert names == {"a.png", "b.png", "c.png", *IMAGES["robin"]}

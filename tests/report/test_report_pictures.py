@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xvcore.report.pictures import VEIL_ALPHA, extension, heat, outline, thumbnail, veil
+from xvcore.report.pictures import (
+    AGAINST,
+    FINE_PX,
+    FOR,
+    TILE_PX,
+    VEIL_ALPHA,
+    extension,
+    heat,
+    outline,
+    sheet,
+    signed,
+    thumbnail,
+    veil,
+)
 from xvcore.store.encode import map_cell, picture
 
 
@@ -65,3 +78,42 @@ def test_a_picture_is_named_by_its_format():
     image = np.zeros((4, 4, 3), dtype=np.uint8)
     assert extension(picture(image, "png")["bytes"]) == "png"
     assert extension(picture(image, "jpeg")["bytes"]) == "jpg"
+
+
+def test_evidence_is_clear_at_nothing_and_equally_strong_to_both_sides():
+    values = np.array([[-8.0, -4.0, 0.0], [4.0, 8.0, 80.0]])
+    shown = opened(signed(values, 8.0))
+    np.testing.assert_array_equal(shown[..., 3], [[255, 128, 0], [128, 255, 255]])
+    assert (shown[0, :2, :3] == AGAINST).all()
+    assert (shown[1, :, :3] == FOR).all()
+
+
+def test_a_map_of_nothing_is_clear():
+    assert not opened(signed(np.zeros((3, 3)), 0.0))[..., 3].any()
+
+
+@pytest.mark.parametrize("side", [1, 7, FINE_PX])
+def test_small_pictures_keep_every_pixel_in_a_sheet(side):
+    tiles = np.random.default_rng(0).integers(0, 256, (4, side, side, 3)).astype(np.uint8)
+    found = opened(sheet([picture(tile, "png")["bytes"] for tile in tiles[:3]] + [None], columns=2), "RGB")
+    np.testing.assert_array_equal(found[:side, side:], tiles[1])
+    np.testing.assert_array_equal(found[side:, :side], tiles[2])
+    assert (found[side:, side:] == 128).all()
+
+
+@pytest.mark.parametrize("shape", [(200, 100), (33, 33), (300, 301)])
+def test_large_pictures_are_made_smaller_in_a_sheet_and_keep_their_ratio(shape):
+    data = sheet([picture(np.full((*shape, 3), 200, dtype=np.uint8))["bytes"]], columns=3)
+    height, width, _ = opened(data, "RGB").shape
+    assert max(height, width) <= 3 * TILE_PX
+    assert width / height == pytest.approx(shape[1] / shape[0], rel=0.02)
+    assert extension(data) == "jpg"
+
+
+def test_a_stretched_picture_keeps_grey_and_order_and_uses_the_whole_range():
+    tile = np.full((20, 20, 3), 128, dtype=np.uint8)
+    tile[5:9, 5:9], tile[10:14, 10:14] = 133, 122
+    found = opened(sheet([picture(tile, "png")["bytes"]], columns=1, is_stretched=True), "L").astype(int)
+    assert found[6, 6] == 255
+    assert found[11, 11] <= 2
+    assert abs(found[0, 0] - 128) < 16

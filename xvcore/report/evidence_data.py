@@ -174,6 +174,11 @@ class MeanMap:
     n_images: int
     values: np.ndarray | None
 
+    @property
+    def mean(self) -> float | None:
+        """Mean over the map."""
+        return None if self.values is None else float(self.values.mean(dtype=np.float64))
+
 
 @dataclass(frozen=True)
 class ClassEvidence:
@@ -237,6 +242,8 @@ class ImagePages:
     def _of_class(self, entry: Entry) -> dict[str, str]:
         try:
             rows = class_rows(self._store, entry, "predictions", ["image_id", "error"])
+            for name in ("evidence", "patches", "evidence_means"):  # if one is damaged the images have no pages
+                class_rows(self._store, entry, name, ["target_idx"])
         except StoreError:
             return {}
         names = image_names(rows["image_id"])

@@ -20,9 +20,10 @@ _HEAT_ALPHA = 0.9
 FOR, AGAINST = (214, 47, 22), (23, 105, 194)
 """Colours of evidence for and against an output, RGB."""
 TILE_PX = 112
-"""Longer side of a picture in a sheet; small ones are enlarged by a whole number, so that their pixels stay pixels."""
+"""Longest side of a picture in a sheet."""
+FINE_PX = 32
+"""Up to this side a sheet is a PNG, to be enlarged without smoothing: every pixel can be told apart."""
 COLUMNS = 3
-_FINE_PX = 32
 
 
 def veil(salient: np.ndarray) -> bytes:
@@ -73,16 +74,15 @@ def sheet(pictures: Sequence[bytes | None], *, columns: int = COLUMNS, is_stretc
     tiles = [_opened(data) for data in pictures]
     first = next(tile for tile in tiles if tile is not None)
     side = max(first.size)
-    scale: float = max(1, round(TILE_PX / side)) if side < TILE_PX else TILE_PX / side
+    scale = min(1.0, TILE_PX / side)
     width, height = (max(1, round(scale * each)) for each in first.size)
     found = Image.new("RGB", (columns * width, columns * height), (128, 128, 128))
-    kernel = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
     for index, tile in enumerate(tiles):
         if tile is not None:
             place = (index % columns * width, index // columns * height)
-            scaled = tile.resize((width, height), kernel)
+            scaled = tile.resize((width, height), Image.Resampling.LANCZOS)
             found.paste(_stretched(scaled) if is_stretched else scaled, place)
-    if side <= _FINE_PX:
+    if side <= FINE_PX:
         return _png(found)
     buffer = io.BytesIO()
     found.save(buffer, "JPEG", quality=82, subsampling=0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from xvcore.errors import StoreError
 from xvcore.query import table
 from xvcore.report.names import page_names
 from xvcore.report.pictures import encoded
@@ -19,8 +20,8 @@ from xvcore.store import Store
 
 Row = Mapping[str, Any]
 
-PER_PAGE = 24
-"""Units on a page: with their pictures about a megabyte. Addresses of units follow from it."""
+PER_PAGE = 20
+"""Units on a page: with their pictures less than two megabytes. Addresses of units follow from it."""
 TOP_COLUMNS = ("unit", "position", "image_id", "image_class_id", "activation", "w", "h", "scale", "error")
 
 
@@ -151,7 +152,10 @@ def _scanned(store: Store, network: Network) -> list[str]:
 
 
 def _field(store: Store, network: Network, layer: str) -> tuple[int, int] | None:
-    boxes = shard_rows(store, network.run_id, "unit_top", layer, ["w", "h"])
+    try:
+        boxes = shard_rows(store, network.run_id, "unit_top", layer, ["w", "h"])
+    except StoreError:
+        return None  # its pages say so
     return (int(boxes["w"].max()), int(boxes["h"].max())) if len(boxes) else None
 
 
