@@ -1,8 +1,8 @@
 """Make a Prefect server ready: work pool, automations, deployments; done again, it changes only what has changed.
 
-``python -m deployments.bootstrap`` with ``PREFECT_API_URL`` (and ``PREFECT_API_AUTH_STRING``) set. What was chosen in the
-UI stays: schedules that were switched on stay on, a changed work pool stays changed. Changed default parameters stay
-until the next version of xv brings its own.
+``python -m deployments.bootstrap`` with ``PREFECT_API_URL`` (and ``PREFECT_API_AUTH_STRING``) set. What was chosen in
+the UI stays: schedules that were switched on stay on, automations that were switched off stay off. Default parameters
+that were changed stay until the next version of xv brings its own.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def deployments() -> list[dict[str, Any]]:
 
 
 def version() -> str:
-    """Return what tells this code's deployments from another's: xv's version and a digest of table, flows and library."""
+    """Return the version of xv and a digest of table, flows and library: what tells this code's deployments apart."""
     digest = hashlib.sha256(PREFECT_FILE.read_bytes())
     root = FOLDER.parent
     for path in sorted([*(root / "flows").rglob("*.py"), *(root / "xvcore").rglob("*.py")]):

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from xvcore.errors import XvError
 
 POOL = "xv"
 USER = "xv"
+EVERYWHERE = "0.0.0.0"
 STARTUP_SECONDS = 300
 """Until the server answers; it takes 10 seconds alone and minutes on a loaded machine."""
 GRACE_SECONDS = 30
@@ -51,18 +52,31 @@ class Service:
 
     @property
     def ui_url(self) -> str:
-        """Address of the server for a browser."""
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def api_url(self) -> str:
-        """Address of the server for a program."""
-        return f"{self.ui_url}/api"
+        """Address of the server for a browser, also on another machine where the service listens for those."""
+        return f"http://{self._name}:{self.port}"
 
     @property
     def report_url(self) -> str:
-        """Address of the report."""
-        return f"http://{self.host}:{self.report_port}/"
+        """Address of the report for a browser."""
+        return f"http://{self._name}:{self.report_port}/"
+
+    @property
+    def local(self) -> str:
+        """Address of the service for programs of this machine."""
+        return "127.0.0.1" if self._listens_everywhere else self.host
+
+    @property
+    def api_url(self) -> str:
+        """Address of the server for programs of this machine."""
+        return f"http://{self.local}:{self.port}/api"
+
+    @property
+    def _listens_everywhere(self) -> bool:
+        return self.host == EVERYWHERE
+
+    @property
+    def _name(self) -> str:
+        return socket.gethostname() if self._listens_everywhere else self.host
 
     def log(self, name: str) -> Path:
         """Return the file that a process writes to."""
@@ -168,7 +182,7 @@ def _start_all(state: State, say: Say) -> None:
     if "report" not in running:
         serve = [str(service.report_port), "--bind", service.host, "--directory", str(service.report)]
         state = _start(state, "report", [python, "-m", "http.server", *serve], environment)
-    _wait_for(state, "report", service.report_url)
+    _wait_for(state, "report", f"http://{service.local}:{service.report_port}/")
     for each in state.processes:
         _check_lives(state, each.name)
 
@@ -184,7 +198,7 @@ def _environment(service: Service, password: str) -> dict[str, str]:
     return inherited | {
         "PREFECT_HOME": str(service.home / "prefect"),
         "PREFECT_API_URL": service.api_url,
-        "PREFECT_UI_API_URL": service.api_url,
+        "PREFECT_UI_API_URL": f"{service.ui_url}/api",
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_API_AUTH_STRING": password,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -326,7 +340,7 @@ def _from_proc() -> Iterator[tuple[int, Process]]:
         if not folder.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            # The name may hold spaces and brackets; after it: state, parent, …, ticks between boot and birth (the 22nd).
+            # The name may hold spaces and brackets; after it: state, parent, …, ticks from boot to birth (the 22nd).
             status, parent, *rest = (folder / "stat").read_text().rpartition(")")[2].split()
             if status not in "ZX":
                 yield int(folder.name), Process(int(parent), rest[17])
