@@ -120,6 +120,7 @@ class ClassesRequest(BaseModel):
 
 
 Request = TypeVar("Request", bound=ClassesRequest)
+ClassOfRun = tuple[RunSpec[Settings], Run[Settings], str]
 
 
 def _is_worth_another_try(_task: Any, _run: Any, state: State) -> bool:
@@ -175,9 +176,7 @@ def do_classes(
     runs = [open_run(spec) for spec in specs]
     check_names(runs)
     classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
-    for run in runs:
-        for class_id in classes if run.settings.explains_class else ():
-            run.target(class_id)  # a class that no output stands for is refused before anything is computed
+    check_targets(runs, classes)
     unfinished = [(spec, run) for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)]
     for _, run in unfinished:
         announce(run, classes)
@@ -187,16 +186,7 @@ def do_classes(
         for class_id in request.mine(classes)
         if not pipeline.is_complete(run, class_id)
     ]
-    failures: list[str] = []
-    bar = cast(
-        UUID, create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
-    )
-    for index, (spec, run, class_id) in enumerate(todo):
-        state = class_flow(request.of_class(spec.model, class_id), return_state=True)
-        if not state.is_completed():
-            failures.append(f"{run.classifier.name} {class_id}: {state.message}")
-        update_progress_artifact(bar, progress=100.0 * (index + 1) / len(todo))
-    update_progress_artifact(bar, progress=100.0)
+    failures = _do_each(todo, request, class_flow)
     for spec, run in unfinished:
         if has_ended(run):
             gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
@@ -208,6 +198,29 @@ def do_classes(
     if failures:
         raise XvError(f"{len(failures)} of {len(todo)} classes failed: " + "; ".join(failures))
     return {run.run_id: classes for run in runs}
+
+
+def _do_each(todo: list[ClassOfRun], request: Request, class_flow: Callable[..., State]) -> list[str]:
+    """Run the child flow of each class in turn, move the bar, and return what failed."""
+    failures: list[str] = []
+    bar = cast(
+        UUID, create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
+    )
+    for index, (spec, run, class_id) in enumerate(todo):
+        state = class_flow(request.of_class(spec.model, class_id), return_state=True)
+        if not state.is_completed():
+            failures.append(f"{run.classifier.name} {class_id}: {state.message}")
+        update_progress_artifact(bar, progress=100.0 * (index + 1) / len(todo))
+    update_progress_artifact(bar, progress=100.0)
+    return failures
+
+
+def check_targets(runs: list[Run[Settings]], classes: list[str]) -> None:
+    """Refuse, before anything is computed, a class that no output stands for where the method explains classes."""
+    for run in runs:
+        if run.settings.explains_class:
+            for class_id in classes:
+                run.target(class_id)
 
 
 def check_names(runs: list[Run[Settings]]) -> None:

@@ -179,13 +179,13 @@ def figures(
     from xvcore.query import table
     from xvcore.store import Store
 
-    for row in table(Store(store), "figures").itertuples():
-        if row.svg is None or (run and row.run_id not in run):
+    for row in table(Store(store), "figures").to_dict("records"):
+        if row["svg"] is None or (run and row["run_id"] not in run):
             continue
-        path = out / file_name(row.run_id) / f"{file_name(row.name)}.svg"
+        path = out / file_name(row["run_id"]) / f"{file_name(row['name'])}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(row.svg)
-        typer.echo(f"{path}: {row.title}")
+        path.write_text(row["svg"])
+        typer.echo(f"{path}: {row['title']}")
 
 
 @app.command()

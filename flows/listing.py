@@ -8,7 +8,7 @@ from xvcore.errors import unknown_name
 
 
 def listing(kind: str, dataset: str) -> Iterator[str]:
-    """Yield one line per name of a kind: datasets, architectures, methods, analyses, classes (of a dataset) or parameters."""
+    """Yield one line per name of a kind: datasets, architectures, …, classes (of a dataset) or parameters."""
     kinds = {
         "datasets": _datasets,
         "architectures": _architectures,

@@ -11,7 +11,15 @@ THIN = "\u202f"
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0 %"), (1e-9, "<1 %"), (0.094, "9 %"), (0.9999, ">99 %"), (1.0, "100 %"), (-0.031, "−3 %")],
+    [
+        (0.0, "0 %"),
+        (1e-9, "<1 %"),
+        (0.094, "9 %"),
+        (0.9999, ">99 %"),
+        (1.0, "100 %"),
+        (-0.031, "−3 %"),
+        (-0.004, "0 %"),
+    ],
 )
 def test_a_share_is_whole_per_cent_and_never_rounded_to_nothing_or_all(value, text):
     assert percent(value).replace(THIN, " ") == text

@@ -20,7 +20,7 @@ _HEAT_ALPHA = 0.9
 FOR, AGAINST = (214, 47, 22), (23, 105, 194)
 """Colours of evidence for and against an output, RGB."""
 TILE_PX = 112
-"""Longer side of a picture in a sheet; smaller ones are enlarged by a whole number, so that their pixels stay pixels."""
+"""Longer side of a picture in a sheet; small ones are enlarged by a whole number, so that their pixels stay pixels."""
 COLUMNS = 3
 _FINE_PX = 32
 

@@ -1,4 +1,4 @@
-"""What the report shows and where: the data sets, the methods run on each, networks, classes, a folder for each pair."""
+"""What the report shows and where: data sets, the methods run on each, networks, classes, a folder for each pair."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -14,7 +14,7 @@ from xvcore.report.names import page_names
 from xvcore.report.pictures import encoded
 from xvcore.report.plan import Network
 from xvcore.report.rows import shard_rows
-from xvcore.report.wording import mean, plain, records
+from xvcore.report.wording import mean, records
 from xvcore.store import Store
 
 Row = Mapping[str, Any]
@@ -96,10 +96,10 @@ class Layer:
 
 
 def read_layers(store: Store, network: Network) -> list[Layer]:
-    """Return the layers of a run, those that see least of the image first.
+    """Return the layers of a run in the network's order, as the scans have it.
 
-    The tables do not say in which order the network has its layers; the receptive field grows along it, and where it
-    does not, names decide, numbers in them by value.
+    Where the scans are not there (a copy of the published tables), those that see least of the image come first: the
+    receptive field grows along a network. Among equals names decide, numbers in them by value.
 
     Raises
     ------
@@ -115,7 +115,8 @@ def read_layers(store: Store, network: Network) -> list[Layer]:
         Layer(name, f"{network.folder}/{names[name]}", units, _field(store, network, name))
         for name, units in by_layer.items()
     ]
-    return sorted(layers, key=lambda layer: (max(layer.field or (0,)), _natural(layer.name)))
+    place = {name: index for index, name in enumerate(_scanned(store, network))}
+    return sorted(layers, key=lambda each: (place.get(each.name, -1), max(each.field or (0,)), _natural(each.name)))
 
 
 def read_top(store: Store, network: Network, layer: Layer) -> dict[int, list[Row]]:
@@ -136,13 +137,17 @@ def read_top(store: Store, network: Network, layer: Layer) -> dict[int, list[Row
 def digest_layer(store: Store, network: Network, layer: Layer) -> list[Any]:
     """Return what decides the pages of a layer, without its pictures: they follow from the rest."""
     top = shard_rows(store, network.run_id, "unit_top", layer.name, TOP_COLUMNS)
-    rows = [[str(plain(value)) for value in row] for row in top.itertuples(index=False)]
-    return [[[str(value) for value in row.values()] for row in layer.units], rows]
+    return [[[str(value) for value in row.values()] for row in layer.units], top.to_csv(index=False)]
 
 
 def columns_of(top: Mapping[int, Sequence[Row]]) -> int:
     """Return the columns of the sheets of a layer: as many as rows, all activations fit in."""
     return math.ceil(math.sqrt(max((int(row["position"]) for rows in top.values() for row in rows), default=1)))
+
+
+def _scanned(store: Store, network: Network) -> list[str]:
+    classes = store.classes_of("unit_scans", network.run_id)
+    return list(store.read("unit_scans", network.run_id, classes[0], ["layer"])["layer"]) if classes else []
 
 
 def _field(store: Store, network: Network, layer: str) -> tuple[int, int] | None:

@@ -14,7 +14,6 @@ from xvcore.report.site import Site
 from xvcore.report.unit_data import (
     PER_PAGE,
     Layer,
-    Row,
     Unit,
     columns_of,
     digest_layer,
@@ -119,7 +118,7 @@ class UnitsWriter:
         columns = columns_of(top)
         units = [Unit(row, top.get(int(row["unit"]), ())) for row in layer.units]
         shown = {unit.number: self._sheets(layer, unit, columns) for unit in units if unit.top}
-        blocks = _blocks(layer, shown)
+        blocks = _blocks(shown)
         errors = sorted({str(row["error"]) for rows in top.values() for row in rows if row["error"]})
         pages = [layer.page_of(first) for first in blocks]
         for index, first in enumerate(blocks):
@@ -214,7 +213,7 @@ class UnitsWriter:
         return "" if class_id is None else self.class_names.get(class_id, class_id)
 
 
-def _blocks(layer: Layer, shown: Mapping[int, Shown]) -> list[int]:
+def _blocks(shown: Mapping[int, Shown]) -> list[int]:
     """Return the first unit of each page that shows something; the first page is there in any case."""
     return sorted({0, *(number // PER_PAGE * PER_PAGE for number in shown)})
 

@@ -13,12 +13,14 @@ _MINUTE, _HOUR = 60.0, 3600.0
 
 
 def percent(value: float | int | None) -> str:
-    """Return a share in per cent, whole; what is more than nothing is never shown as nothing."""
+    """Return a share in per cent, whole; what is more than nothing is never shown as nothing, nor is 0 negative."""
     if value is None:
         return NONE
     hundredths = 100 * value
     if 0 < hundredths < 0.5:
         return f"<1{_THIN}%"
+    if -0.5 < hundredths < 0:
+        return f"0{_THIN}%"
     if 99.5 <= hundredths < 100:
         return f">99{_THIN}%"
     return f"{hundredths:.0f}{_THIN}%".replace("-", "−")

@@ -1,4 +1,4 @@
-"""Accuracy: how often is a network right, by class and in all, and how fast is it?"""
+"""How often a network is right, by class and in all, and how fast it is."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

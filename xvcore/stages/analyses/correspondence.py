@@ -1,4 +1,4 @@
-"""Correspondence: do features change alike when the same part is hidden in several images of a class?"""
+"""Correspondence: whether features change alike when the same part is hidden in several images of a class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Error consistency: do two networks fail on the same classes and on the same images?"""
+"""Error consistency: whether two networks fail on the same classes and on the same images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

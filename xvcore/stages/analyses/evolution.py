@@ -1,4 +1,4 @@
-"""Evolution: how do units change over the checkpoints of a training?
+"""Evolution: how units change over the checkpoints of a training.
 
 The checkpoints are the networks of the request in the order of the training, each under a name of its own, e.g.
 ``--model "zfnet@e1.pt?name=e1" --model "zfnet@e2.pt?name=e2"``. Each is a run of its own, so that one more checkpoint
@@ -18,6 +18,7 @@ from xvcore.analyses.figures import COLOURS, Frame, Series, line_chart
 from xvcore.analyses.scores import Sample
 from xvcore.errors import XvError
 from xvcore.stages.analysis import Analysis, AnyImages, Figure, Results, analyses, image_by_image
+from xvcore.stages.images import records
 from xvcore.stages.run import Run
 
 Shown = Literal["distance_final", "jumped_share"]
@@ -29,7 +30,7 @@ TITLES: dict[Shown, str] = {
 
 @dataclass(frozen=True)
 class EvolutionOverClasses(Evolution, AnyImages):
-    """Strongest image of every unit over the checkpoints of a training, and how far units move (Zeiler & Fergus 2014)."""
+    """Strongest image of every unit, and how far units move, over a training's checkpoints (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "evolution"
     version: ClassVar[int] = 1
@@ -84,10 +85,10 @@ def _state(results: Results, run: Run[Any]) -> tuple[list[str], dict[str, Highes
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     columns: dict[str, int] = {}
     for _, table in results.by_class(run, "evolution_scans"):
-        for row in table.itertuples():
-            ids.setdefault(row.layer, []).append(row.image_id)
-            parts.setdefault(row.layer, []).append((row.activations, row.places))
-            columns[row.layer] = int(row.map_w)
+        for row in records(table):
+            ids.setdefault(row["layer"], []).append(row["image_id"])
+            parts.setdefault(row["layer"], []).append((row["activations"], row["places"]))
+            columns[row["layer"]] = int(row["map_w"])
     states = {}
     for layer, pairs in parts.items():
         values, places = (np.stack(each) for each in zip(*pairs, strict=True))

@@ -1,4 +1,4 @@
-"""First layers: which filters are dead, duplicates, aliasing or dominating, and what frequencies do they see?"""
+"""First layers: which filters are dead, duplicates, aliasing or dominating, and what frequencies they see."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def _frequencies(results: Results) -> str:
 def _filters(results: Results, run: Run[FirstLayersOverClasses], title: str) -> str:
     """Draw the filters that look at colours; each in its own contrast, zero is grey."""
     layer = str(results.joined("first_layer")["layer"].iloc[0])
-    weights = run.classifier.network.get_submodule(layer).weight.detach().float().cpu().numpy()  # type: ignore[union-attr]
+    weights = run.classifier.network.get_parameter(f"{layer}.weight").detach().float().cpu().numpy()
     if weights.shape[1] != 3:
         return picture_grid(title, (), ())
     scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)

@@ -1,4 +1,4 @@
-"""Interactions: is the sum of the drops of single regions the drop of all of them together?"""
+"""Interactions: whether the sum of the drops of single regions is the drop of all of them together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

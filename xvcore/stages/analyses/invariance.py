@@ -1,4 +1,4 @@
-"""Invariance: how do features and decision follow when images are shifted, enlarged and turned?"""
+"""Invariance: how features and decision follow when images are shifted, enlarged and turned."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Masking: what does a network lose when the patches go that an attribution ranks first?"""
+"""Masking: what a network loses when the patches go that an attribution ranks first."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Occlusion: what do the strongest feature map and the decision do when a square hides part of the image?"""
+"""Occlusion: what the strongest feature map and the decision do when a square hides part of the image."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -42,10 +42,11 @@ def rows(run: Run[OcclusionOfClasses], sample: Sample, _class_id: str) -> pd.Dat
         first_x=float(found.x[0]),
         step_px=run.settings.stride,
     )
-    frame["prob_map"] = [map_cell(each.cpu().numpy()) for each in found.probability]
-    frame["activation_map"] = [each.flatten().cpu().numpy() for each in found.activation]
-    frame["pred_map"] = [each.flatten().cpu().numpy() for each in found.prediction]
-    return frame
+    return frame.assign(
+        prob_map=pd.Series([map_cell(each.cpu().numpy()) for each in found.probability]),
+        activation_map=pd.Series([each.flatten().cpu().numpy() for each in found.activation]),
+        pred_map=pd.Series([each.flatten().cpu().numpy() for each in found.prediction]),
+    )
 
 
 def figures(results: Results) -> Iterator[Figure]:
@@ -56,7 +57,7 @@ def figures(results: Results) -> Iterator[Figure]:
 
 
 def _examples(results: Results, run: Run[Any], title: str) -> str:
-    names = {index: output.name for index, output in enumerate(run.classifier.outputs)}
+    names = {index: output.name for index, output in enumerate(run.classifier.outputs or ())}
     lines = []
     chosen = [results.class_ids[index] for index in _spread(len(results.class_ids), N_SHOWN)]
     for class_id in chosen:

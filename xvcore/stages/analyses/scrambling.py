@@ -1,7 +1,8 @@
-"""Scrambling: what is left of the accuracy when the parts of the images are shuffled?"""
+"""Scrambling: what is left of the accuracy when the parts of the images are shuffled."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import pandas as pd
@@ -31,7 +32,7 @@ def figures(results: Results) -> Iterator[Figure]:
     """Draw top-1 and top-5 accuracy by the size of the blocks, a curve for each network."""
     accuracy = scrambling_accuracy(results.read("scrambling", ["model", "condition", "rank_target"]), KS)
     for k in KS:
-        yield Figure(f"top{k}", f"Top-{k} accuracy on shuffled images", lambda k=k: scrambling_figure(accuracy, k))
+        yield Figure(f"top{k}", f"Top-{k} accuracy on shuffled images", partial(scrambling_figure, accuracy, k))
 
 
 analyses.register("scrambling")(Analysis(ScramblingOfClasses, (image_by_image("scrambling", rows),), figures))

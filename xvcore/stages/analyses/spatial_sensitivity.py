@@ -1,4 +1,4 @@
-"""Spatial sensitivity: where do networks depend on the images, and do they depend on the same places?"""
+"""Spatial sensitivity: where networks depend on the images, and whether they depend on the same places."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

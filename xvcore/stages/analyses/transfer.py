@@ -1,4 +1,4 @@
-"""Transfer: how well does a linear classifier tell the classes of a dataset by the features of each layer?"""
+"""Transfer: how well a linear classifier tells the classes of a dataset by the features of each layer."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

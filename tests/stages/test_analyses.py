@@ -1,0 +1,192 @@
+"""Laws of every analysis as a run: rows that fit, figures that parse, nothing done twice, a kill costs one class."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from xvcore.data import open_dataset
+from xvcore.errors import UnknownNameError, XvError
+from xvcore.parameters import replaced
+from xvcore.stages import pipeline
+from xvcore.stages.analysis import analyses
+from xvcore.stages.compare import compare, comparison_id
+from xvcore.stages.run import Run, RunSpec, announce, conclude, open_run
+from xvcore.store import SCHEMAS, Store
+
+DATASET = "partbirds?classes=2&images=3"
+QUICK = {
+    "accuracy": {"ks": "1,2", "throughput.batch_size": "1", "throughput.n_batches": "1", "throughput.n_warm": "0"},
+    "correspondence": {"parts": "beak", "n_images": "2", "n_random": "2", "n_permutations": "9"},
+    "error_consistency": {"k": "1"},
+    "interactions": {"gaps_px": "0,8", "n_placements": "1", "curve.n_resamples": "20"},
+    "invariance": {"shift_step": "60", "scale_step": "0.8", "rotation_step": "180"},
+    "masking": {"n_removed": "1,4", "integrated_gradients.steps": "2"},
+    "occlusion": {"stride": "64"},
+    "scrambling": {"blocks_px": "56"},
+    "spatial_sensitivity": {"stride_px": "48"},
+    "transfer": {"n_train": "2", "n_test": "1", "n_folds": "1", "layers": "relu1,relu5"},
+}
+"""An analysis that is not named runs with its defaults."""
+NAMES = list(analyses)
+NARROW, WIDE = (f"partbirds_{name}@random?classes=3" for name in ("narrow", "wide"))
+SECOND = {"evolution": f"{NARROW}&seed=1&name=partbirds_wide"}
+"""The second network; an analysis that is not named takes the wide one."""
+
+
+def spec(store: Path, name: str, model: str = NARROW, **changes: str) -> RunSpec:
+    classes = open_dataset(DATASET).classes
+    return RunSpec(
+        dataset=DATASET,
+        model=model,
+        store=str(store),
+        settings=replaced(analyses[name].settings(), {**QUICK.get(name, {}), **changes}),
+        class_map=tuple((info.class_id, str(info.class_idx)) for info in classes),
+        batch_size=2,
+    )
+
+
+def complete(given: RunSpec) -> Run:
+    run = open_run(given)
+    class_ids = [info.class_id for info in run.dataset.classes]
+    announce(run, class_ids)
+    for class_id in class_ids:
+        assert pipeline.complete_class(run, class_id)["status"] == "complete"
+    pipeline.gather(run)
+    assert conclude(run) == "complete"
+    return run
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str, list[Run]]]:
+    """Every analysis, of two networks, in a store of its own."""
+    found = {}
+    for name in NAMES:
+        store = tmp_path_factory.mktemp(name)
+        runs = [complete(spec(store, name, model)) for model in (NARROW, SECOND.get(name, WIDE))]
+        found[name] = store, compare(runs), runs
+    return found
+
+
+def files(store: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet") if "runs" not in path.parent.name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_writes_rows_of_its_table(name: str, done) -> None:
+    store, owner, runs = done[name]
+    opened, table = Store(store), SCHEMAS[name]
+    parts = [
+        opened.read(name, of_run, shard)
+        for of_run in (owner, *(run.run_id for run in runs))
+        for shard in opened.classes_of(name, of_run)
+    ]
+    rows = pd.concat(parts)
+    assert len(rows)
+    assert not rows.duplicated(list(table.grain)).any()
+    assert set(rows["model"] if "model" in table else {*rows["model_a"], *rows["model_b"]}) == {
+        "partbirds_narrow",
+        "partbirds_wide",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_figures_show_both_networks_together(name: str, done) -> None:
+    store, owner, runs = done[name]
+    opened = Store(store)
+    shown = [opened.read("figures", owner, each).iloc[0] for each in opened.classes_of("figures", owner)]
+    assert shown
+    for figure in shown:
+        assert figure["model"] == "partbirds_narrow + partbirds_wide"
+        assert figure["error"] is None
+        assert ElementTree.fromstring(figure["svg"]).tag == "{http://www.w3.org/2000/svg}svg"
+    members = opened.read("comparisons", owner, "runs")
+    assert list(members["of_run"]) == [run.run_id for run in runs]
+    if analyses[name].least_networks == 1:
+        assert all(opened.classes_of("figures", run.run_id) for run in runs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_does_nothing_when_it_is_run_again(name: str, done) -> None:
+    store, owner, runs = done[name]
+    before = {path: at for path, at in files(store).items() if path.parent.parent.parent.name == "parts"}
+    again = [open_run(run.spec) for run in runs]
+    for run in again:
+        for info in run.dataset.classes:
+            pipeline.complete_class(run, info.class_id)
+        pipeline.gather(run)
+    assert compare(again) == owner == comparison_id(runs)
+    assert {path: at for path, at in files(store).items() if path in before} == before
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if analyses[name].stages])
+def test_killed_after_one_class_it_goes_on_with_the_next(name: str, done, tmp_path: Path) -> None:
+    _, _, (whole, _) = done[name]
+    run = open_run(spec(tmp_path, name))
+    first, second = (info.class_id for info in run.dataset.classes)
+    announce(run, [first, second])
+    pipeline.complete_class(run, first)
+    pipeline.begin(run, second)
+    pipeline.run_stage(run, second, "predict")  # killed here
+    before = files(tmp_path)
+    resumed = complete(run.spec)
+    assert resumed.run_id == whole.run_id
+    assert {path: at for path, at in files(tmp_path).items() if path in before} == before
+    table = analyses[name].stages[-1].table
+    assert table
+    for class_id in (first, second):
+        pd.testing.assert_frame_equal(
+            *(each.store.read(table, run.run_id, class_id) for each in (whole, resumed)), check_exact=True
+        )
+
+
+def test_one_more_class_is_taken_into_the_figures(tmp_path: Path) -> None:
+    run = open_run(spec(tmp_path, "scrambling"))
+    first, second = (info.class_id for info in run.dataset.classes)
+    announce(run, [first])
+    pipeline.complete_class(run, first)
+    compare([run])
+    one = run.store.read("comparisons", run.run_id, "runs")["n_classes"].iloc[0]
+    pipeline.complete_class(run, second)
+    compare([run])
+    assert (one, run.store.read("comparisons", run.run_id, "runs")["n_classes"].iloc[0]) == (1, 2)
+
+
+def test_another_networks_ranking_is_one_of_the_rankings_and_part_of_the_run_id(tmp_path: Path) -> None:
+    chosen = {"rankings": "gradient,evidence", "n_random": "0"}
+    both = spec(tmp_path, "masking", **chosen, ranked_by=WIDE)
+    others = [spec(tmp_path, "masking", **chosen), spec(tmp_path, "masking", **chosen, ranked_by=f"{WIDE}&seed=1")]
+    assert len({open_run(each).run_id for each in (both, *others)}) == 3
+    found = complete(both)
+    rows = found.store.read("masking", found.run_id, found.dataset.classes[0].class_id)
+    names = {f"{name}{of}" for name in ("gradient", "evidence") for of in ("", " of partbirds_wide")}
+    assert set(rows["ranking"]) == names
+
+
+def test_without_annotated_parts_correspondence_says_so(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for index in range(2):
+        path = tmp_path / "pictures" / "thing" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (index * 90, 20, 30)).save(path)
+    given = RunSpec(
+        f"imagefolder:{tmp_path / 'pictures'}",
+        NARROW,
+        str(tmp_path / "store"),
+        replaced(analyses["correspondence"].settings(), QUICK["correspondence"]),
+    )
+    run = open_run(given)
+    announce(run, ["thing"])
+    with pytest.raises(XvError, match="no parts of class thing are annotated"):
+        pipeline.complete_class(run, "thing")
+
+
+def test_an_unknown_analysis_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean occlusion"):
+        analyses["oclusion"]
+
+
+def test_every_analysis_has_a_table_of_its_name() -> None:
+    assert set(NAMES) <= set(SCHEMAS)
