@@ -30,6 +30,8 @@ FOLDER = Path(__file__).resolve().parent
 PREFECT_FILE = FOLDER / "prefect.yaml"
 AUTOMATIONS_FILE = FOLDER / "automations.yaml"
 POOL = "xv"
+HIDDEN = ("PREFECT_DEFAULT_WORK_POOL_NAME", "XV_FOLDER")
+"""Not to be seen while deploying: a default work pool wins over the table's, and a folder is each worker's own."""
 
 
 def deployments() -> list[dict[str, Any]]:
@@ -139,8 +141,8 @@ async def _registered(client: "PrefectClient") -> dict[str, "DeploymentResponse"
 
 
 def _deploy() -> None:
-    """Register the whole table. A default work pool in the surroundings would win over the table's: it is hidden."""
-    environment = {key: value for key, value in os.environ.items() if key != "PREFECT_DEFAULT_WORK_POOL_NAME"}
+    """Register the whole table, with what must not get into it hidden: see :data:`HIDDEN`."""
+    environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
     done = subprocess.run(
         command,

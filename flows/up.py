@@ -23,7 +23,7 @@ from xvcore.errors import XvError
 POOL = "xv"
 USER = "xv"
 EVERYWHERE = "0.0.0.0"
-STARTUP_SECONDS = 300
+STARTUP_SECONDS = 600
 """Until the server answers; it takes 10 seconds alone and minutes on a loaded machine."""
 GRACE_SECONDS = 30
 """Until a process that was asked to end is killed."""

@@ -99,7 +99,7 @@ def test_schedules_are_shipped_inactive_and_parameters_enforced(name: str) -> No
     assert entry["schedules"]
     for schedule in entry["schedules"]:
         assert schedule["active"] is False
-        assert schedule["slug"] and schedule["cron"] and schedule["timezone"]
+        assert {"slug", "cron", "timezone"} <= set(schedule)
     assert entry["enforce_parameter_schema"] is True
     assert entry["work_pool"] == {"name": POOL} == {"name": POOL_OF_UP}
     assert "xv" in entry["tags"]
