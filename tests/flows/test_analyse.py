@@ -1,14 +1,18 @@
 """Laws of the one flow of all analyses: its form, and what the command line refuses."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from flows.analyse import FORMS, AnalyseRequest
 from flows.cli import app
+from xvcore.data import open_dataset
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.parameters import as_dict, replaced
 from xvcore.stages.analysis import analyses
+from xvcore.store import Store
 
 
 @pytest.mark.parametrize("name", list(analyses))
@@ -51,3 +55,33 @@ def test_every_analysis_is_listed_with_what_it_does() -> None:
     result = CliRunner().invoke(app, ["list", "analyses"])
     assert [line.split("\t")[0] for line in result.output.splitlines()] == list(analyses)
     assert all(len(line.split("\t")[1]) > 20 for line in result.output.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_flow_compares_its_networks_and_does_nothing_twice(tmp_path: Path) -> None:
+    from prefect.testing.utilities import prefect_test_harness
+
+    from flows.analyse import analyse
+
+    dataset = "partbirds?classes=2&images=2"
+    classes = [info.class_id for info in open_dataset(dataset).classes]
+    request = AnalyseRequest(
+        dataset=dataset,
+        models=[f"partbirds_{name}@random?classes=3" for name in ("narrow", "wide")],
+        classes=classes[:2],
+        store=str(tmp_path / "store"),
+        class_map={each: str(index) for index, each in enumerate(classes)},
+        settings={"analysis": "scrambling", "blocks_px": [56]},
+    )
+    with prefect_test_harness(server_startup_timeout=240):
+        run_ids = list(analyse(request))
+        store = Store(request.store)
+        (compared,) = [each for each in store.place.names("parts/figures") if each not in run_ids]
+        members = store.read("comparisons", compared, "runs")
+        assert list(members["of_run"]) == run_ids
+        assert list(members["n_classes"]) == [2, 2]
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("parts/scrambling/**/*.parquet")}
+        assert list(analyse(request)) == run_ids
+    assert len(before) == 4
+    assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from xvcore.errors import XvError
-from xvcore.methods.deconvnet import Deconvnet, cut
+from xvcore.methods.deconvnet import Deconvnet, Projections, cut
 from xvcore.models import Architecture, Classifier, Preprocessing, load
 from xvcore.ops.relu_rules import BackwardRule
 from xvcore.ops.taps import unit_layers
@@ -219,3 +219,19 @@ def test_a_gpu_projects_what_the_cpu_does(classifier, images):
     expected = Deconvnet().project(classifier, layer, images, seeds)
     found = Deconvnet().project(classifier.to("cuda"), layer, images.cuda(), seeds)
     torch.testing.assert_close(found.pictures.cpu(), expected.pictures)
+
+
+def test_contrast_clips_the_largest_values_and_keeps_the_others_in_proportion():
+    pictures = torch.zeros(2, 3, 10, 10)
+    pictures[0, 0] = torch.arange(100.0).view(10, 10) - 50
+    pictures[0, 1, 0, 0] = 1000.0
+    found = Projections(pictures, torch.ones(2), torch.zeros(2, 4, dtype=torch.long))
+    values = pictures[0].abs().flatten().sort().values
+    assert found.scales_at(0.99)[0] == values[296]
+    assert found.scales.tolist() == [1000.0, 0.0]
+    shown = found.shown(0.99)
+    inside = pictures[0].abs() <= values[296]
+    torch.testing.assert_close(shown[0][inside], (pictures[0] / (2 * values[296]) + 0.5)[inside])
+    assert (shown[0][~inside] == (pictures[0][~inside] > 0).float()).all()
+    assert (shown[1] == 0.5).all()  # nothing to show is grey
+    assert found.scales_at(0.5)[0] > 0  # where most values are 0 the largest decides

@@ -1,68 +1,18 @@
 """The folder of pages: whole, escaped, linked, and rewritten only where something changed."""
 
-import html.parser
-import os
 import re
 import shutil
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
 from bird_store import CLASSES, HOSTILE, HOSTILE_MODEL, WIDE, drawn, record, run_row, seed_of, write_class
+from read_pages import Page, crawl, pages_of, reached, state
 
 from xvcore.errors import StoreError
 from xvcore.report import build
 from xvcore.report.names import page_name
 from xvcore.store import Store
-
-VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
-
-
-class Page(html.parser.HTMLParser):
-    """Elements of a page; a tag that is not closed, or closed and not open, is an error."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.tags: list[str] = []
-        self.scripts: list[str] = []
-        self.images: list[dict] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        assert len(given) == len(attributes), f"an attribute twice in {self.get_starttag_text()}"
-        assert not [name for name in given if name.startswith("on")]
-        self.tags.append(tag)
-        if tag not in VOID and not self.get_starttag_text().endswith("/>"):
-            self.open.append(tag)
-        if "id" in given:
-            self.ids.append(given["id"])
-        self.links += [given[name] for name in ("href", "src") if given.get(name)]
-        if tag == "img":
-            self.images.append(given)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-
-    def handle_endtag(self, tag):
-        assert self.open[-1:] == [tag], f"</{tag}> at {self.getpos()}"
-        self.open.pop()
-
-    def handle_data(self, data):
-        if self.open[-1:] == ["script"]:
-            self.scripts.append(data)
-        self.text += data
-
-
-def pages_of(folder: Path) -> dict[Path, Page]:
-    return {path: Page(path.read_text()) for path in folder.rglob("*.html")}
 
 
 def page_of(site: Path, model: str, class_id: str, name: str = "index") -> Page:
@@ -74,31 +24,12 @@ def pages(site):
     return pages_of(site)
 
 
-def crawl(folder: Path, pages: dict[Path, Page]) -> None:
-    """Check that every address leads to a file of the site, and every fragment to an element of that page."""
-    for path, page in pages.items():
-        for address in page.links:
-            parts = urlsplit(address)
-            assert not any((parts.scheme, parts.netloc, parts.path.startswith("/"))), address
-            target = Path(os.path.normpath(path.parent / unquote(parts.path))) if parts.path else path
-            assert target.is_file(), f"{path}: {address}"
-            assert folder in target.parents
-            if parts.fragment:
-                assert unquote(parts.fragment) in pages[target].ids, f"{path}: {address}"
-
-
 def test_every_link_and_picture_is_there(site, pages):
     crawl(site, pages)
 
 
 def test_every_page_can_be_reached_from_the_first(site, pages):
-    found, new = set(), {site / "index.html"}
-    while new:
-        found |= new
-        addresses = {(path, urlsplit(each).path) for path in new for each in pages[path].links}
-        new = {Path(os.path.normpath(path.parent / unquote(each))) for path, each in addresses if each}
-        new = {path for path in new if path.suffix == ".html"} - found
-    assert found == set(pages)
+    assert reached(site, pages) == set(pages)
 
 
 def test_pages_are_well_formed_with_unique_ids_one_heading_and_a_text_for_each_picture(pages):
@@ -179,10 +110,6 @@ def test_the_comparison_holds_overlap_and_both_networks(site):
     assert "100\u202f%" in page.text
     assert WIDE in page.text
     assert HOSTILE_MODEL in page.text
-
-
-def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_building_again_writes_nothing_and_reads_no_picture(new_store, new_site, originals):

@@ -134,14 +134,15 @@ def _chart(series: Sequence[Series], frame: Frame, *, is_joined: bool) -> str:
     x_marks = list(enumerate(names)) if names else _marks(*x_range)
     x = Axis(frame.x_label, *x_range, LEFT, WIDTH - RIGHT, x_marks)
     y = Axis(frame.y_label, *y_range, HEIGHT - BOTTOM, top, _marks(*y_range))
+    drop = _drop(names)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" width="{WIDTH}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT + drop}" role="img" width="{WIDTH}" '
         f'style="max-width:100%;height:auto" font-family="system-ui, sans-serif" font-size="{FONT_PX}" '
         'fill="currentColor">',
         f"<title>{escape(frame.title)}</title>",
         f'<text x="{LEFT}" y="22" font-size="{FONT_PX + 2}" font-weight="600">{escape(frame.title)}</text>',
         *legend,
-        *_axes(x, y),
+        *_axes(x, y, drop),
         *([_diagonal(x, y)] if frame.has_diagonal else []),
         *(line for index, each in enumerate(series) for line in _curve(index, each, x, y, is_joined=is_joined)),
         "</svg>",
@@ -155,7 +156,7 @@ def _legend(series: Sequence[Series]) -> tuple[list[str], float]:
     for index, each in enumerate(series):
         if not each.name:
             continue
-        width = 40 + sum(LETTER_PX.get(letter, OTHER_LETTER_PX) for letter in each.name)
+        width = 40 + _width(each.name)
         if x > LEFT and x + width > WIDTH:
             x, y = float(LEFT), y + 22
         parts.append(_marker(index, (x + 8, y - 5), _colour(index, each)))
@@ -181,17 +182,29 @@ def _marks(low: float, high: float) -> list[tuple[float, str]]:
     return [(value, f"{value + 0.0:.{digits}f}".replace("-", "−")) for value in found]
 
 
-def _axes(x: Axis, y: Axis) -> list[str]:
+def _drop(names: Sequence[str]) -> int:
+    """Return how much lower the chart ends for names that have no room side by side and are slanted; else 0."""
+    widths = [_width(name) + 12 for name in names]
+    return round(0.6 * max(widths)) if sum(widths) > WIDTH - LEFT - RIGHT else 0
+
+
+def _width(text: str) -> float:
+    return sum(LETTER_PX.get(letter, OTHER_LETTER_PX) for letter in text)
+
+
+def _axes(x: Axis, y: Axis, drop: int) -> list[str]:
     parts = []
     for value, text in y.marks:
         parts.append(_line((x.start_px, y(value)), (x.end_px, y(value)), opacity=0.15))
         parts.append(f'<text x="{x.start_px - 8:.1f}" y="{y(value) + 5:.1f}" text-anchor="end">{escape(text)}</text>')
     for value, text in x.marks:
         parts.append(_line((x(value), y.start_px), (x(value), y.start_px + 5), opacity=0.6))
-        parts.append(f'<text x="{x(value):.1f}" y="{y.start_px + 21:.1f}" text-anchor="middle">{escape(text)}</text>')
+        place = f'x="{x(value):.1f}" y="{y.start_px + (15 if drop else 21):.1f}"'
+        turned = f' transform="rotate(-35 {x(value):.1f} {y.start_px + 15:.1f})"' if drop else ""
+        parts.append(f'<text {place} text-anchor="{"end" if drop else "middle"}"{turned}>{escape(text)}</text>')
     parts.append(_line((x.start_px, y.start_px), (x.end_px, y.start_px), opacity=0.6))
     middle_x, middle_y = (x.start_px + x.end_px) / 2, (y.start_px + y.end_px) / 2
-    parts.append(f'<text x="{middle_x:.1f}" y="{HEIGHT - 14}" text-anchor="middle">{escape(x.label)}</text>')
+    parts.append(f'<text x="{middle_x:.1f}" y="{HEIGHT - 14 + drop}" text-anchor="middle">{escape(x.label)}</text>')
     turned = f'transform="translate(20 {middle_y:.1f}) rotate(-90)"'
     parts.append(f'<text {turned} text-anchor="middle">{escape(y.label)}</text>')
     return parts

@@ -20,6 +20,7 @@ References
 .. [3] K. Simonyan, A. Vedaldi, A. Zisserman, "Deep Inside Convolutional Networks", ICLR workshop 2014.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -69,12 +70,26 @@ class Projections:
     @property
     def scales(self) -> Float[Tensor, " batch"]:
         """Largest absolute value of each picture."""
-        return self.pictures.abs().amax((1, 2, 3))
+        return self.scales_at(1.0)
 
-    def shown(self) -> Images:
-        """Return the pictures for the eye, each by itself: ``picture / (2 scale) + 0.5``, so that 0 is grey."""
+    def scales_at(self, contrast: float) -> Float[Tensor, " batch"]:
+        """Return the absolute value that a share of each picture's values does not exceed."""
+        values = self.pictures.abs().flatten(1)
+        rank = max(math.ceil(contrast * values.shape[1]), 1)
+        found = values.kthvalue(rank, dim=1).values
+        return torch.where(found > 0, found, values.amax(1))
+
+    def shown(self, contrast: float = 1.0) -> Images:
+        """Return the pictures for the eye, each by itself: ``picture / (2 scale) + 0.5``, so that 0 is grey.
+
+        Parameters
+        ----------
+        contrast : share of the values that keep their contrast; the largest are clipped. A few of them are often so
+            large that the others would all look grey. In (0, 1]
+        """
         tiny = torch.finfo(self.pictures.dtype).tiny
-        return self.pictures / (2 * self.scales.clamp_min(tiny))[:, None, None, None] + 0.5
+        scales = self.scales_at(contrast).clamp_min(tiny)
+        return (self.pictures / (2 * scales)[:, None, None, None] + 0.5).clamp(0, 1)
 
 
 def cut(images: Images, boxes: Int[Tensor, "batch 4"], fill: float = 0.5) -> Float[Tensor, "batch 3 h w"]:

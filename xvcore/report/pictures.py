@@ -58,7 +58,7 @@ def signed(values: np.ndarray, limit: float) -> bytes:
     return _png(Image.fromarray(np.concatenate([colour, alpha], axis=2).round().astype(np.uint8)))
 
 
-def sheet(pictures: Sequence[bytes | None], *, columns: int = COLUMNS) -> bytes:
+def sheet(pictures: Sequence[bytes | None], *, columns: int = COLUMNS, is_stretched: bool = False) -> bytes:
     """Return pictures of one size side by side, row by row, as one file; grey where there is none.
 
     Small pictures are a PNG, so that single pixels can be told apart; others are a JPEG.
@@ -67,6 +67,8 @@ def sheet(pictures: Sequence[bytes | None], *, columns: int = COLUMNS) -> bytes:
     ----------
     pictures : encoded, at least one of them there
     columns : pictures in a row; there are as many rows as columns
+    is_stretched : whether each picture's contrast about grey is raised until one value in 200 is saturated; for
+        projections, of which single pixels tower over the rest
     """
     tiles = [_opened(data) for data in pictures]
     first = next(tile for tile in tiles if tile is not None)
@@ -78,12 +80,19 @@ def sheet(pictures: Sequence[bytes | None], *, columns: int = COLUMNS) -> bytes:
     for index, tile in enumerate(tiles):
         if tile is not None:
             place = (index % columns * width, index // columns * height)
-            found.paste(tile.resize((width, height), kernel), place)
+            scaled = tile.resize((width, height), kernel)
+            found.paste(_stretched(scaled) if is_stretched else scaled, place)
     if side <= _FINE_PX:
         return _png(found)
     buffer = io.BytesIO()
-    found.save(buffer, "JPEG", quality=88, subsampling=0)
+    found.save(buffer, "JPEG", quality=82, subsampling=0)
     return buffer.getvalue()
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    deviation = np.asarray(image, dtype=np.float32) - 127.5
+    gain = max(1.0, 127.5 / max(1.0, float(np.percentile(np.abs(deviation), 99.5))))
+    return Image.fromarray((127.5 + gain * deviation).clip(0, 255).round().astype(np.uint8))
 
 
 def _opened(data: bytes | None) -> Image.Image | None:

@@ -23,6 +23,7 @@ from xvcore.report.unit_data import (
 from xvcore.store import Store
 
 N_SAMPLES = 3
+N_SPREAD = 5
 Neighbours = tuple[Neighbour | None, Neighbour | None]
 
 
@@ -96,7 +97,7 @@ class UnitsWriter:
             "n_units": sum(card["n_units"] for card in cards),
             "n_dead": sum(card["n_dead"] for card in cards),
             "n_pictured": sum(card["n_pictured"] for card in cards),
-            "samples": [sample for card in cards for sample in card["samples"][:1]],
+            "samples": _spread([sample for card in cards for sample in card["samples"][:1]]),
             "n_images": max((int(row["n_images"]) for layer in layers for row in layer.units), default=0),
         }
 
@@ -155,7 +156,7 @@ class UnitsWriter:
             placed: list[bytes | None] = [None] * columns**2
             for row, picture in zip(unit.top, pictures, strict=True):
                 placed[int(row["position"]) - 1] = picture
-            data = sheet(placed, columns=columns)
+            data = sheet(placed, columns=columns, is_stretched=name == "projections")
             path = f"{layer.folder}/pictures/{unit.number}-{name}.{extension(data)}"
             self.site.write(path, data)
             paths.append(path)
@@ -211,6 +212,12 @@ class UnitsWriter:
 
     def _name(self, class_id: str | None) -> str:
         return "" if class_id is None else self.class_names.get(class_id, class_id)
+
+
+def _spread(samples: Sequence[Any]) -> list[Any]:
+    """Return a few of the samples, from the first layers to the last."""
+    places = sorted({round(index * (len(samples) - 1) / (N_SPREAD - 1)) for index in range(N_SPREAD)})
+    return [samples[place] for place in places if samples]
 
 
 def _blocks(shown: Mapping[int, Shown]) -> list[int]:

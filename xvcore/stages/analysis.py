@@ -124,7 +124,7 @@ class Analysis:
     least_networks : networks that it takes to answer the question
     """
 
-    settings: type[Settings]
+    settings: type[Any]
     stages: tuple[Stage, ...]
     figures: Callable[[Results], Iterator[Figure]]
     join: Callable[[Results], Mapping[str, pd.DataFrame]] | None = None

@@ -173,7 +173,9 @@ def _with_pictures(
             continue
         seeds = torch.tensor([[row["unit"], row["map_y"], row["map_x"]] for row in chunk])
         found = run.settings.deconvnet.project(run.classifier, layer, images, seeds)
-        for row, shown, scale in zip(chunk, as_bytes(found.shown()), found.scales.tolist(), strict=True):
+        contrast = run.settings.contrast
+        scales = found.scales_at(contrast).tolist()
+        for row, shown, scale in zip(chunk, as_bytes(found.shown(contrast)), scales, strict=True):
             row["projection"], row["scale"] = picture(shown, "png"), scale
     return rows
 

@@ -147,6 +147,9 @@ class TopUnits:
     units_shown: int | None = parameter(
         None, "Units of a layer whose crops and projections are made, the first ones; none = all", ge=0
     )
+    contrast: float = parameter(
+        0.995, "Share of a projection's values that keep their contrast; the largest are clipped; ours", ge=0.5, le=1
+    )
     top: TopActivations = parameter(TopActivations(), "The ranking")
     deconvnet: Deconvnet = parameter(Deconvnet(), "The projections")
 

@@ -60,8 +60,10 @@ declare(
             small("map_x", "column of the place in the unit's map"),
             *box("the receptive field, which may reach out of the image"),
             picture("crop", "the image's pixels in the receptive field; grey outside of the image"),
-            picture("projection", "the same pixels of the projection: 127.5 is 0, 0 and 255 are -scale and scale"),
-            real("scale", "largest absolute value of the projection", nullable=True),
+            picture(
+                "projection", "the same pixels of the projection: 127.5 is 0, 0 and 255 are -scale and scale and beyond"
+            ),
+            real("scale", "value of the projection that is shown as white", nullable=True),
             text("error", "why there is no projection", nullable=True),
         ),
         grain=("run_id", "layer", "unit", "position"),
