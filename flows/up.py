@@ -195,7 +195,10 @@ def _workers(service: Service) -> list[tuple[str, str | None]]:
 def _environment(service: Service, password: str) -> dict[str, str]:
     """Return the surroundings of all processes of the service; nothing of another server's leaks in."""
     inherited = {key: value for key, value in os.environ.items() if key != "PREFECT_DEFAULT_WORK_POOL_NAME"}
+    unproxied = ",".join(filter(None, [os.environ.get("NO_PROXY", os.environ.get("no_proxy")), service.local]))
     return inherited | {
+        "NO_PROXY": unproxied,
+        "no_proxy": unproxied,
         "PREFECT_HOME": str(service.home / "prefect"),
         "PREFECT_API_URL": service.api_url,
         "PREFECT_UI_API_URL": f"{service.ui_url}/api",

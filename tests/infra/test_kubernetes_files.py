@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from deployments.bootstrap import POOL
 
 ROOT = Path(__file__).resolve().parents[2]
