@@ -36,6 +36,7 @@ MaxImages = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")]
 BatchSize = Annotated[int, typer.Option(help="Images at once; does not change the numbers", min=1)]
 Shard = Annotated[str, typer.Option(help="K/N: only the K-th and every N-th class after it; N processes share a store")]
+Home = Annotated[Path, typer.Option(help="Folder of the service: database, logs, password, state")]
 RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
 
 
@@ -272,6 +273,31 @@ def demo(
     from flows.demo import run_demo
 
     run_demo(out, seed=seed, say=typer.echo)
+
+
+@app.command()
+def up(
+    home: Home = Path("xv-service"),
+    folder: Annotated[Path, typer.Option(help="Where flow runs work: relative addresses are relative to it")] = Path(),
+    report: Annotated[Path, typer.Option(help="Folder of the pages that are served")] = Path("xv-report"),
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for other machines")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the Prefect server", min=1, max=65535)] = 4200,
+    report_port: Annotated[int, typer.Option(help="Port of the report", min=1, max=65535)] = 4280,
+    gpu: Annotated[list[str], typer.Option(help="A worker for this GPU alone; repeatable; none = one worker")] = [],  # noqa: B006
+) -> None:
+    """Start the service of one machine: Prefect server, worker, deployments, report; started again, it mends."""
+    from flows.up import Service
+    from flows.up import up as start
+
+    start(Service(home, folder, report, host, port, report_port, tuple(gpu)), typer.echo)
+
+
+@app.command()
+def down(home: Home = Path("xv-service")) -> None:
+    """Stop what `xv up` started, and nothing else; a class at work is taken up again by the next run."""
+    from flows.up import down as stop
+
+    stop(home, typer.echo)
 
 
 @app.command("list")

@@ -1,0 +1,1 @@
+"""What a Prefect server has to know of xv: deployments, automations, and the script that tells it."""

@@ -1,0 +1,202 @@
+"""Make a Prefect server ready: work pool, automations, deployments; done again, it changes only what has changed.
+
+``python -m deployments.bootstrap`` with ``PREFECT_API_URL`` (and ``PREFECT_API_AUTH_STRING``) set. What was chosen in
+the UI stays: schedules that were switched on stay on, automations that were switched off stay off. Default parameters
+that were changed stay until the next version of xv brings its own.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import yaml
+
+from xvcore.errors import XvError
+from xvcore.version import VERSION
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+FOLDER = Path(__file__).resolve().parent
+PREFECT_FILE = FOLDER / "prefect.yaml"
+AUTOMATIONS_FILE = FOLDER / "automations.yaml"
+POOL = "xv"
+HIDDEN = ("PREFECT_DEFAULT_WORK_POOL_NAME", "XV_FOLDER")
+"""Not to be seen while deploying: a default work pool wins over the table's, and a folder is each worker's own."""
+
+
+def deployments() -> list[dict[str, Any]]:
+    """Return the entries of the table of deployments."""
+    entries: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
+    return entries
+
+
+def version() -> str:
+    """Return the version of xv and a digest of table, flows and library: what tells this code's deployments apart."""
+    digest = hashlib.sha256(PREFECT_FILE.read_bytes())
+    root = FOLDER.parent
+    for path in sorted([*(root / "flows").rglob("*.py"), *(root / "xvcore").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return f"{VERSION}+{digest.hexdigest()[:12]}"
+
+
+def wait_for_server(api_url: str, *, seconds: float) -> None:
+    """Return as soon as the server answers.
+
+    Raises
+    ------
+    XvError
+        It did not within that many seconds.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            answer = httpx.get(f"{api_url}/health", timeout=10).status_code
+        except httpx.HTTPError as error:
+            reason: object = error
+        else:
+            if answer == httpx.codes.OK:
+                return
+            reason = f"status {answer}"
+        if time.monotonic() > until:
+            raise XvError(f"no Prefect server at {api_url} within {seconds:.0f} seconds: {reason}")
+        time.sleep(1)
+
+
+async def bootstrap(pool_type: str = "process", job_template: Path | None = None) -> None:
+    """Bring work pool, automations and deployments of the server to what this version of xv ships.
+
+    Parameters
+    ----------
+    pool_type : process or kubernetes
+    job_template : base job template of the work pool (JSON); none: Prefect's own for that type
+    """
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        await _make_pool(client, pool_type, job_template)
+        await _make_automations(client)
+        before = await _registered(client)
+        if set(before) == _names() and {each.version for each in before.values()} == {version()}:
+            sys.stdout.write("deployments: unchanged\n")
+            return
+        _deploy()
+        after = await _registered(client)
+        _check(after)
+        await _keep_active(client, before, after)
+    sys.stdout.write(f"deployments: {', '.join(sorted(after))} ({version()})\n")
+
+
+async def _make_pool(client: "PrefectClient", pool_type: str, job_template: Path | None) -> None:
+    """Create the work pool, or bring its template to the given one."""
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+
+    template = json.loads(job_template.read_text()) if job_template else None
+    try:
+        pool = await client.read_work_pool(POOL)
+    except ObjectNotFound:
+        given = {"base_job_template": template} if template else {"base_job_template": await _own_template(pool_type)}
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type=pool_type, **given))
+        return
+    if pool.type != pool_type:
+        raise XvError(f"work pool {POOL!r} is of type {pool.type}, not {pool_type}: delete it first, or give its type")
+    if template and pool.base_job_template != template:
+        await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+
+
+async def _own_template(pool_type: str) -> dict[str, Any]:
+    """Return Prefect's own job template of a type of work pool."""
+    from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
+
+    template = await get_default_base_job_template_for_infrastructure_type(pool_type)
+    if not template:
+        raise XvError(f"no job template is known for work pools of type {pool_type!r}: give one by --job-template")
+    return template
+
+
+async def _make_automations(client: "PrefectClient") -> None:
+    """Create each automation once; one that is there is left as it is, switched off or not."""
+    from prefect.events.schemas.automations import AutomationCore
+
+    for entry in yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]:
+        automation = AutomationCore.model_validate(entry)
+        if not await client.read_automations_by_name(automation.name):
+            await client.create_automation(automation)
+
+
+async def _registered(client: "PrefectClient") -> dict[str, "DeploymentResponse"]:
+    """Return the deployments of the table that the server has, by name."""
+    entries = await client.read_deployments()
+    return {each.name: each for each in entries if each.name in _names() and each.work_pool_name == POOL}
+
+
+def _deploy() -> None:
+    """Register the whole table, with what must not get into it hidden: see :data:`HIDDEN`."""
+    environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
+    done = subprocess.run(
+        command,
+        cwd=FOLDER.parent,
+        env=environment | {"XV_DEPLOYMENTS": version()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise XvError(f"the deployments were not registered:\n{done.stdout}\n{done.stderr}")
+
+
+def _check(registered: dict[str, "DeploymentResponse"]) -> None:
+    """Refuse a table of which a part was skipped: Prefect only prints a line then."""
+    missing = _names() - set(registered)
+    if missing:
+        raise XvError(f"not registered in work pool {POOL!r}: {', '.join(sorted(missing))}; see {PREFECT_FILE}")
+    stale = sorted(name for name, each in registered.items() if each.version != version())
+    if stale:
+        raise XvError(f"still of an older version: {', '.join(stale)}; see {PREFECT_FILE}")
+
+
+async def _keep_active(
+    client: "PrefectClient", before: dict[str, "DeploymentResponse"], after: dict[str, "DeploymentResponse"]
+) -> None:
+    """Switch on again the schedules that somebody had switched on; the table ships them inactive."""
+    active = {(name, schedule.slug) for name, each in before.items() for schedule in each.schedules if schedule.active}
+    for name, each in after.items():
+        for schedule in each.schedules:
+            if (name, schedule.slug) in active and not schedule.active:
+                await client.update_deployment_schedule(each.id, schedule.id, active=True)
+
+
+def _names() -> set[str]:
+    return {entry["name"] for entry in deployments()}
+
+
+def main() -> None:
+    """Run from a terminal, a container or `xv up`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pool-type", choices=["process", "kubernetes"], default="process")
+    parser.add_argument("--job-template", type=Path, help="base job template of the work pool, JSON")
+    parser.add_argument("--wait", type=float, default=300, help="seconds until the server has to answer")
+    options = parser.parse_args()
+    api_url = os.environ.get("PREFECT_API_URL")
+    if not api_url:
+        sys.exit("error: PREFECT_API_URL is not set: which server?")
+    try:
+        wait_for_server(api_url, seconds=options.wait)
+        asyncio.run(bootstrap(options.pool_type, options.job_template))
+    except XvError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The pages of what a store holds."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact
+from pydantic import BaseModel, ConfigDict, Field
+
+from xvcore.report import build
+from xvcore.stages.originals import Originals
+from xvcore.store import Store
+
+
+class ReportRequest(BaseModel):
+    """A store, a folder for the pages, and which runs they show."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    store: Annotated[str, Field(description="Folder or fsspec URL of the results", min_length=1)] = "xv-store"
+    out: Annotated[str, Field(description="Folder of the pages", min_length=1)] = "xv-report"
+    runs: Annotated[list[str], Field(description="Ids of runs; empty = all of the store")] = []
+
+
+@flow(name="write-report")
+def write_report(request: ReportRequest) -> str:
+    """Write the static pages and return the path of the first; where a site serves them, leave a link to it.
+
+    Args:
+        request: store, folder of the pages and runs.
+    """
+    index = build(Store(request.store), Path(request.out), run_ids=request.runs or None, picture_of=Originals())
+    if site := os.environ.get("XV_REPORT_URL"):
+        create_link_artifact(site, link_text="report", key="report", description=f"Pages of the store {request.store}")
+    return str(index)

@@ -1,0 +1,126 @@
+"""Laws of the table of deployments: no server needed."""
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.events.schemas.automations import AutomationCore
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import validate
+from prefect.utilities.schema_tools.validation import ValidationError
+from pydantic import BaseModel
+from typer.main import get_command
+
+import flows
+from deployments.bootstrap import AUTOMATIONS_FILE, POOL, PREFECT_FILE, deployments
+from flows.cli import app
+from flows.up import HEARTBEAT_SECONDS
+from flows.up import POOL as POOL_OF_UP
+
+pytestmark = pytest.mark.filterwarnings("default")
+ENTRIES = {entry["name"]: entry for entry in deployments()}
+
+
+def _request_type(flow: Flow) -> type[BaseModel] | None:
+    parameters = list(inspect.signature(flow.fn).parameters.values())
+    kind = parameters[0].annotation if [each.name for each in parameters] == ["request"] else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _flows_with_a_form() -> dict[str, Flow]:
+    """Return every flow that takes a request, by entrypoint, but those of one class, which only other flows start."""
+    found = {}
+    for info in pkgutil.iter_modules(flows.__path__, "flows."):
+        module = importlib.import_module(info.name)
+        for name, value in vars(module).items():
+            if isinstance(value, Flow) and value.fn.__module__ == info.name and _request_type(value):
+                found[f"{info.name}.{name}"] = value
+    return {entrypoint: flow for entrypoint, flow in found.items() if not flow.name.endswith("-class")}
+
+
+FLOWS = _flows_with_a_form()
+
+
+def _flow(name: str) -> Flow:
+    return FLOWS[ENTRIES[name]["entrypoint"]]
+
+
+def _change(parameters: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """Return the parameters with one of the request's fields set, given by its dotted name."""
+    first, _, rest = path.partition(".")
+    return parameters | {first: _change(parameters.get(first, {}), rest, value) if rest else value}
+
+
+def test_every_flow_with_a_form_has_exactly_one_deployment() -> None:
+    assert sorted(entry["entrypoint"] for entry in deployments()) == sorted(FLOWS)
+    assert len(ENTRIES) == len(deployments())
+
+
+def test_every_deployment_has_the_command_of_its_name() -> None:
+    assert set(ENTRIES) <= set(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_form_shows_types_and_descriptions_and_is_filled_in(name: str) -> None:
+    schema = parameter_schema(_flow(name)).model_dump_for_openapi()
+    request = schema["definitions"][_request_type(_flow(name)).__name__]
+    assert request["additionalProperties"] is False
+    assert all(field.get("description") for field in request["properties"].values())
+    parameters = ENTRIES[name]["parameters"]
+    assert validate(parameters, schema) == []
+    assert _request_type(_flow(name)).model_validate(parameters["request"])
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        *((name, "request.nonsense", 1) for name in ENTRIES),
+        ("summarise", "request.batch_size", 0),
+        ("summarise", "request.models", []),
+        ("summarise", "request.settings.mask", {"smooth_steps": -1}),
+        ("summarise", "request.settings.similarity", "some"),
+        ("units", "request.settings.units_shown", "many"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_the_name_of_its_field(name: str, field: str, value: object) -> None:
+    """As the server and ``prefect deployment run`` do it, before anything is run."""
+    schema = parameter_schema(_flow(name)).model_dump_for_openapi()
+    with pytest.raises(ValidationError, match=field.rsplit(".", maxsplit=1)[-1]):
+        validate(_change(ENTRIES[name]["parameters"], field, value), schema, raise_on_error=True)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_schedules_are_shipped_inactive_and_parameters_enforced(name: str) -> None:
+    entry = ENTRIES[name]
+    assert entry["schedules"]
+    for schedule in entry["schedules"]:
+        assert schedule["active"] is False
+        assert {"slug", "cron", "timezone"} <= set(schedule)
+    assert entry["enforce_parameter_schema"] is True
+    assert entry["work_pool"] == {"name": POOL} == {"name": POOL_OF_UP}
+    assert "xv" in entry["tags"]
+
+
+def test_every_key_of_the_table_is_one_that_prefect_knows() -> None:
+    """Prefect drops unknown keys, and with a wrong value the whole table, with no more than a printed line."""
+    from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel
+
+    table = yaml.safe_load(PREFECT_FILE.read_text())
+    assert set(table) - {"definitions", "prefect-version"} <= set(PrefectYamlModel.model_fields)
+    assert len(PrefectYamlModel.model_validate(table).deployments) == len(ENTRIES)
+    for entry in ENTRIES.values():
+        assert set(entry) <= set(DeploymentConfig.model_fields)
+
+
+def test_no_healthy_run_is_called_crashed() -> None:
+    """Measured: with a window below three heartbeats, runs that were well were marked crashed."""
+    automations = [
+        AutomationCore.model_validate(each) for each in yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]
+    ]
+    silent = next(each for each in automations if each.name == "xv-runs-that-fell-silent")
+    assert silent.trigger.within.total_seconds() >= 3 * HEARTBEAT_SECONDS
+    assert len({each.name for each in automations}) == len(automations)
