@@ -165,7 +165,7 @@ def _legend(series: Sequence[Series]) -> tuple[list[str], float]:
     return parts, y + 20 if parts else 44.0
 
 
-def _range(arrays: Sequence[Values], axis: str) -> tuple[float, float]:
+def _range(arrays: Sequence[Num[np.ndarray, " _points"]], axis: str) -> tuple[float, float]:
     values = np.concatenate([np.asarray(each, float) for each in arrays]) if arrays else np.zeros(0)
     values = values[np.isfinite(values)]
     if not len(values):
