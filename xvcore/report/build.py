@@ -70,8 +70,10 @@ def build(
         report.site.write(f"static/{name}", data)
     for chapter in chapters:
         report.write_chapter(chapter, is_whole=run_ids is None)
+    methods = {section.method for chapter in chapters for section in chapter.sections}
     report.site.write(
-        "about.html", report.pages.render("about.html", "about.html", chapters=chapters, tables=_tables())
+        "about.html",
+        report.pages.render("about.html", "about.html", chapters=chapters, methods=methods, tables=_tables()),
     )
     report.site.write("index.html", index_page(report.pages, chapters, report.cards))
     logger.info("report in %s: %d files written, %d unchanged", out, report.site.written, report.site.unchanged)
@@ -222,8 +224,13 @@ _SUMMARIES = _Family(digest_rows, read_class, ClassData, ClassWriter)
 
 
 def _evidence(image_pages: ImagePages, chapter: Chapter) -> _Family:
-    around = {"image_pages": image_pages, "class_names": chapter.class_names}
-    return _Family(partial(digest_evidence, **around), partial(read_evidence, **around), ClassEvidence, EvidenceWriter)
+    names = chapter.class_names
+    return _Family(
+        partial(digest_evidence, image_pages=image_pages, class_names=names),
+        partial(read_evidence, image_pages=image_pages, class_names=names),
+        ClassEvidence,
+        EvidenceWriter,
+    )
 
 
 def _neighbours(section: Section) -> dict[str, Neighbours]:

@@ -115,12 +115,12 @@ class EvidenceMap:
     @property
     def is_label(self) -> bool:
         """Whether the output stands for the class of the image."""
-        return self.row["target_kind"] != "prediction"
+        return str(self.row["target_kind"]) != "prediction"
 
     @property
     def is_decision(self) -> bool:
         """Whether the mean of the map is the logit."""
-        return self.row["resolution"] == "decision"
+        return str(self.row["resolution"]) == "decision"
 
     @property
     def mean(self) -> float:

@@ -216,7 +216,7 @@ def _networks(
 ) -> tuple[Network, ...]:
     """Return the columns of a section; a network keeps the colour of its first run in the sections before."""
     titles = _titles(runs)
-    networks = []
+    networks: list[Network] = []
     for index, run in enumerate(runs):
         run_id, model = str(run["run_id"]), str(run["model"])
         is_first = model not in {network.model for network in networks}

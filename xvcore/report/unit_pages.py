@@ -148,7 +148,7 @@ class UnitsWriter:
         return card
 
     def _sheets(self, layer: Layer, unit: Unit, columns: int) -> Shown:
-        paths = []
+        paths: list[str | None] = []
         for name, pictures in (("projections", unit.projections), ("crops", unit.crops)):
             if not any(pictures):
                 paths.append(None)
