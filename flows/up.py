@@ -140,7 +140,7 @@ def up(service: Service, say: Say) -> None:
 
 
 def down(home: Path, say: Say) -> None:
-    """Stop the processes that :func:`up` started, and those alone; a flow run at work ends as crashed, resumable.
+    """Stop the processes that :func:`up` started, and those alone; a flow run at work is cancelled, and resumable.
 
     Raises
     ------
@@ -286,19 +286,44 @@ def _check_free(host: str, port: int, option: str) -> None:
 def _stop_some(state: State | None, *, without: Collection[str], say: Say) -> None:
     """Stop the processes of a service but for some, in the opposite order of their start, and write down what is left.
 
-    Workers go first: each flow run of theirs is asked to end itself, so that server and store hear of it.
+    Workers go before the server, which is then told that their flow runs have ended: a killed run cannot say it.
     """
     if state is None:
         return
     for each in reversed(state.processes):
-        if each.name not in without:
-            _stop(each)
-            say(f"stopped {each.name} ({each.pid})")
+        if each.name in without:
+            continue
+        if each.name == "server" and _lives(each, _processes()):
+            _cancel_runs(state.service, say)
+        _stop(each)
+        say(f"stopped {each.name} ({each.pid})")
     left = tuple(each for each in state.processes if each.name in without)
     if left:
         _write(State(state.service, left))
     else:
         _state_file(state.service.home).unlink()
+
+
+def _cancel_runs(service: Service, say: Say) -> None:
+    """Mark as cancelled what the server believes to be running: flow runs of the work pool, and runs that they started."""
+    import httpx
+
+    user, _, password = _password(service.home).partition(":")
+    running = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+    cancelled = {"type": "CANCELLED", "message": "stopped by xv down; run it again, the store knows what is done"}
+    try:
+        with httpx.Client(base_url=service.api_url, auth=(user, password), timeout=30, trust_env=False) as client:
+            of_pool = {"flow_runs": running, "work_pools": {"name": {"any_": [POOL]}}}
+            found = [each["id"] for each in client.post("/flow_runs/filter", json=of_pool).raise_for_status().json()]
+            of_parents = {"flow_runs": running | {"parent_flow_run_id": {"any_": found}}}
+            found += [
+                each["id"] for each in client.post("/flow_runs/filter", json=of_parents).raise_for_status().json()
+            ]
+            for identity in found:
+                body = {"state": cancelled, "force": True}
+                client.post(f"/flow_runs/{identity}/set_state", json=body).raise_for_status()
+    except httpx.HTTPError as error:
+        say(f"the server could not be told that its flow runs have ended: {error}")
 
 
 def _stop(started: Started) -> None:

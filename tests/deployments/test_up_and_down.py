@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -148,6 +149,16 @@ class Api:
         identity = self.deployments()[name]["id"]
         return self.client.post(f"/deployments/{identity}/create_flow_run", json={"parameters": {"request": request}})
 
+    def begins(self, flow_run: str, *, seconds: float) -> bool:
+        """Wait until the run has started runs of its own."""
+        children = {"flow_runs": {"parent_flow_run_id": {"any_": [flow_run]}}}
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.client.post("/flow_runs/filter", json=children).json():
+                return True
+            time.sleep(1)
+        return False
+
     def end_of(self, flow_run: str, *, seconds: float) -> str:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -199,10 +210,16 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
         page = httpx.get(f"http://127.0.0.1:{report_port}/index.html", timeout=60, trust_env=False)
         assert page.status_code == httpx.codes.OK
         assert "partbirds_narrow" in page.text
+
+        at_work = api.start("summarise").json()["id"]
+        assert api.begins(at_work, seconds=300)
     finally:
         stopped = _xv("down", "--home", str(home), folder=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
     assert not {each["pid"] for each in processes} & set(_processes())
+    with sqlite3.connect(home / "prefect" / "prefect.db") as database:
+        states = dict(database.execute("select state_type, count(*) from flow_run group by state_type").fetchall())
+    assert set(states) == {"COMPLETED", "CANCELLED"}, "no run is left that the server believes to be running"
     assert sleeper.poll() is None
     assert not (home / "state.json").exists()
     assert _xv("down", "--home", str(home), folder=tmp_path).returncode == 2
