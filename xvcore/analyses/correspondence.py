@@ -184,7 +184,10 @@ class Correspondence:
         complete = sorted(counts.index[counts == len(names)].astype(str))
         if len(complete) < 2:
             shown = ", ".join(f"{name} {number}" for name, number in boxes["part"].value_counts().items())
-            raise XvError(f"{len(complete)} images show all parts, expected at least 2 (images by part: {shown})")
+            raise XvError(
+                f"{len(complete)} images show all parts, expected at least 2 (images by part: {shown}); "
+                "name fewer of them by `parts`, such as parts=beak,eye=left eye|right eye"
+            )
         if self.n_images is None or len(complete) <= self.n_images:
             return complete
         generator = np.random.default_rng([self.seed, 0])
