@@ -283,9 +283,9 @@ def test_the_network_is_left_as_it_was(classifier, images):
 
 def test_rows_are_those_of_the_tables(classifier, images):
     tops = scan(classifier, images, [[0, 1], [2]])
-    keys = {"run_id", "model", "class_id"}
+    keys = {"run_id", "model"}
     assert set(tops.units(["a"] * 3).columns) == set(SCHEMAS["units"].names) - keys
-    pictures = {"crop", "projection", "scale", "error"}
+    pictures = {"image_class_id", "crop", "projection", "scale", "error"}
     assert set(tops.top(IDS).columns) == set(SCHEMAS["unit_top"].names) - keys - pictures
 
 
