@@ -305,7 +305,7 @@ def _stop_some(state: State | None, *, without: Collection[str], say: Say) -> No
 
 
 def _cancel_runs(service: Service, say: Say) -> None:
-    """Mark as cancelled what the server believes to be running: flow runs of the work pool, and runs that they started."""
+    """Mark as cancelled what the server believes to be running: flow runs of the work pool and those they started."""
     import httpx
 
     user, _, password = _password(service.home).partition(":")
