@@ -7,6 +7,7 @@ that were changed stay until the next version of xv brings its own.
 
 import argparse
 import asyncio
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from xvcore.errors import XvError
 from xvcore.version import VERSION
@@ -40,6 +41,7 @@ def deployments() -> list[dict[str, Any]]:
     return entries
 
 
+@functools.cache
 def version() -> str:
     """Return the version of xv and a digest of table, flows and library: what tells this code's deployments apart."""
     digest = hashlib.sha256(PREFECT_FILE.read_bytes())

@@ -305,7 +305,7 @@ def _stop_some(state: State | None, *, without: Collection[str], say: Say) -> No
 
 
 def _cancel_runs(service: Service, say: Say) -> None:
-    """Mark as cancelled what the server believes to be running: flow runs of the work pool, and runs that they started."""
+    """Mark as cancelled what the server believes to be running: flow runs of the work pool and those they started."""
     import httpx
 
     user, _, password = _password(service.home).partition(":")
@@ -397,9 +397,9 @@ def _read(home: Path) -> State | None:
     try:
         content = json.loads(path.read_text())
         service = content["service"]
-        paths = {name: Path(service.pop(name)) for name in ("home", "folder", "report")}
-        service = Service(**paths, **(service | {"gpus": tuple(service["gpus"])}))
-        return State(service, tuple(Started(**each) for each in content["processes"]))
+        paths = {name: Path(service[name]) for name in ("home", "folder", "report")}
+        known = Service(**(service | paths | {"gpus": tuple(service["gpus"])}))
+        return State(known, tuple(Started(**each) for each in content["processes"]))
     except (ValueError, KeyError, TypeError) as error:
         raise XvError(f"{path} is not a state file of this version of xv: {error}") from error
 
