@@ -74,7 +74,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path
 
 
 def files(store: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet") if "runs" not in path.parent.name}
+    found = [path for path in store.rglob("*.parquet") if "runs" not in path.relative_to(store).parts[1]]
+    return {path: path.stat().st_mtime_ns for path in found}
 
 
 @pytest.mark.parametrize("name", NAMES)
