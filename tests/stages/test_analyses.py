@@ -33,8 +33,11 @@ QUICK = {
 """An analysis that is not named runs with its defaults."""
 NAMES = list(analyses)
 NARROW, WIDE = (f"partbirds_{name}@random?classes=3" for name in ("narrow", "wide"))
-SECOND = {"evolution": f"{NARROW}&seed=1&name=partbirds_wide"}
-"""The second network; an analysis that is not named takes the wide one."""
+SECOND = {
+    "evolution": f"{NARROW}&seed=1&name=partbirds_wide",
+    "first_layer": "partbirds_bagnet9@random?classes=3&name=partbirds_wide",
+}
+"""The second network, under the wide one's name; its layers may be called otherwise. Where none is named: the wide."""
 
 
 def spec(store: Path, name: str, model: str = NARROW, **changes: str) -> RunSpec:

@@ -19,7 +19,7 @@ from xvcore.stages.run import Progress, Run
 COLUMNS = ["model", "class_id", "part", "layer", "reading", "delta"]
 SHOWN = {
     "mismatch_mean": "share of the signs that differ",
-    "flip_share": "share of the signs that are opposite, of those that are not 0",
+    "flip_share": "share of opposite signs, without zeros",
 }
 
 

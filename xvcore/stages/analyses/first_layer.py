@@ -74,7 +74,8 @@ def _frequencies(results: Results) -> str:
 
 def _filters(results: Results, run: Run[FirstLayersOverClasses], title: str) -> str:
     """Draw the filters that look at colours; each in its own contrast, zero is grey."""
-    layer = str(results.joined("first_layer")["layer"].iloc[0])
+    table = results.joined("first_layer")
+    layer = str(table.loc[table["model"] == run.classifier.name, "layer"].iloc[0])
     weights = run.classifier.network.get_parameter(f"{layer}.weight").detach().float().cpu().numpy()
     if weights.shape[1] != 3:
         return picture_grid(title, (), ())
