@@ -37,6 +37,16 @@ def test_two_runs_of_one_network_are_told_apart(own_store):
     assert len(compare(own_store, ALEXNET, "vgg16")) == 1
 
 
+def test_a_run_of_another_method_has_no_summaries_to_count(own_store):
+    before = summaries(own_store)
+    run = own_store.runs().to_dict("records")[0]
+    own_store.write_run({**run, "run_id": "alexnet-evidence-3", "method": "evidence"})
+    rows = [{"class_name": "American robin", "status": "complete"}]
+    own_store.write("class_runs", "alexnet-evidence-3", ROBIN, rows)
+    pd.testing.assert_frame_equal(summaries(own_store), before)
+    assert len(compare(own_store, "alexnet", "vgg16")) == 1
+
+
 def test_a_store_without_a_complete_class_has_no_summaries(own_store):
     for run_id, class_id in ((ALEXNET, ROBIN), (ALEXNET, OWL), (VGG, ROBIN)):
         own_store.remove("class_runs", run_id, class_id)

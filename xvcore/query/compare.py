@@ -82,7 +82,9 @@ def _counts(store: Store, name: str) -> pd.DataFrame:
         raise StoreError(str(unknown_name("network or run", name, {*runs["model"], *runs["run_id"]})))
     found = summary_counts(store, run_id=list(chosen["run_id"]))
     if found["class_id"].duplicated().any():
-        raise StoreError(f"{name} has several runs of a class; name one of them: {', '.join(sorted(chosen['run_id']))}")
+        raise StoreError(
+            f"{name} has several runs of a class; name one of them: {', '.join(sorted(set(found['run_id'])))}"
+        )
     return found
 
 

@@ -5,6 +5,9 @@ import pandas as pd
 from xvcore.query.tables import Names, table
 from xvcore.store import Store
 
+METHOD = "visual-summaries"
+"""In the column ``method`` of ``runs``."""
+
 
 def summaries(store: Store, *, run_id: Names = None, model: Names = None, class_id: Names = None) -> pd.DataFrame:
     """Return the number of accepted summaries, a row a class (``class_name``), a column a network.
@@ -29,10 +32,16 @@ def mean_summaries(store: Store, *, run_id: Names = None, model: Names = None) -
 
 
 def summary_counts(store: Store, *, run_id: Names = None, model: Names = None, class_id: Names = None) -> pd.DataFrame:
-    """Return a row a complete class and run: run_id, model, class_id, class_name, network, n_summaries."""
+    """Return a row a complete class and run: run_id, model, class_id, class_name, network, n_summaries.
+
+    Runs of other methods have no summaries to count and do not appear.
+    """
     keys = {"run_id": run_id, "model": model, "class_id": class_id}
     columns = ["run_id", "model", "class_id", "class_name"]
     classes = table(store, "class_runs", filters={"status": "complete"}, columns=columns, **keys)
+    runs = table(store, "runs", columns=["run_id", "method"])
+    of_others = set(runs["run_id"][runs["method"] != METHOD])
+    classes = classes[~classes["run_id"].isin(of_others)].reset_index(drop=True)
     classes["class_name"] = classes["class_name"].fillna(classes["class_id"])
     accepted = table(store, "clusters", filters={"accepted": True}, columns=["run_id", "class_id"], **keys)
     numbers = accepted.groupby(["run_id", "class_id"]).size().rename("n_summaries").reset_index()
