@@ -142,12 +142,20 @@ class Api:
             base_url=f"http://127.0.0.1:{port}/api", auth=(user, password), timeout=60, trust_env=False
         )
 
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.close()
+
     def deployments(self) -> dict[str, dict[str, Any]]:
         return {each["name"]: each for each in self.client.post("/deployments/filter", json={}).json()}
 
     def start(self, name: str, **request: object) -> httpx.Response:
+        """Start a run; without a request, with the parameters that the deployment is shipped with."""
         identity = self.deployments()[name]["id"]
-        return self.client.post(f"/deployments/{identity}/create_flow_run", json={"parameters": {"request": request}})
+        body = {"parameters": {"request": request}} if request else {}
+        return self.client.post(f"/deployments/{identity}/create_flow_run", json=body)
 
     def begins(self, flow_run: str, *, seconds: float) -> bool:
         """Wait until the run has started runs of its own."""
@@ -177,7 +185,8 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
     port, report_port = _free_ports(2)
     home = tmp_path / "home"
     start = ["up", "--home", str(home), "--port", str(port), "--report-port", str(report_port)]
-    try:
+    with ExitStack() as stack:
+        stack.callback(lambda: _xv("down", "--home", str(home), folder=tmp_path))  # also where something below fails
         first = _xv(*start, folder=tmp_path)
         assert first.returncode == 0, first.stderr
         assert f"http://127.0.0.1:{port}" in first.stdout
@@ -189,7 +198,7 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
         assert again.returncode == 0, again.stderr
         assert json.loads((home / "state.json").read_text())["processes"] == processes
 
-        api = Api(port, home)
+        api = stack.enter_context(Api(port, home))
         stranger = httpx.post(f"{api.client.base_url}deployments/filter", json={}, timeout=60, trust_env=False)
         assert stranger.status_code == httpx.codes.UNAUTHORIZED
         found = api.deployments()
@@ -213,7 +222,6 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
 
         at_work = api.start("summarise").json()["id"]
         assert api.begins(at_work, seconds=300)
-    finally:
         stopped = _xv("down", "--home", str(home), folder=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
     assert not {each["pid"] for each in processes} & set(_processes())
