@@ -149,3 +149,10 @@ def test_weights_are_kept_on_the_way_and_do_not_move_the_training(tmp_path: Path
     images = torch.rand(2, 3, 128, 128)
     assert torch.equal(last.logits(images), final.logits(images))
     assert not torch.equal(early.logits(images), final.logits(images))
+
+
+def test_images_that_do_not_fit_the_memory_are_decoded_anew_and_give_the_same_weights(tmp_path: Path) -> None:
+    few = "partbirds?classes=1&images=20&split=train"
+    held = train("partbirds_narrow", few, tmp_path / "held.pt", steps=4, device="cpu")
+    streamed = train("partbirds_narrow", few, tmp_path / "streamed.pt", steps=4, device="cpu", held_bytes=0)
+    assert held.read_bytes() == streamed.read_bytes()

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 TRAINING_SET = "partbirds?split=train&images=400"
 """What the PartBirds networks are trained on; the split ``val`` is left for looking at them."""
+HELD_BYTES = 4 * 2**30
+"""Images are held in memory up to this size."""
+AHEAD = 2
+"""Batches that are decoded while the network works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,15 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
     progress: Progress | None = None,
     checkpoint_every: int = 100,
     keep: Collection[int] = (),
+    held_bytes: int = HELD_BYTES,
 ) -> Path:
     """Train a network on all classes of a dataset, write its weights, and return where they are.
 
-    All images are held in memory at the network's input size. The file appears whole or not at all; the same seed
-    gives the same file on the same machine with the same number of threads, also where the training was interrupted
-    and started again: it goes on from its last checkpoint, a hidden file beside ``out`` that is removed in the end.
+    The images are held in memory at the network's input size as far as ``held_bytes`` allow, else decoded anew in each
+    round while the network works on the batch before: the numbers are the same. The file appears whole or not at all;
+    the same seed gives the same file on the same machine with the same number of threads, also where the training was
+    interrupted and started again: it goes on from its last checkpoint, a hidden file beside ``out`` that is removed in
+    the end.
 
     Parameters
     ----------
@@ -80,6 +88,7 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
     checkpoint_every : steps between two checkpoints; 0 keeps none
     keep : steps after which the weights are kept for good, as ``<name>-step<number>`` beside ``out``, so that one can
         see how a training went; they do not move the numbers
+    held_bytes : largest size of the images, as bytes, that are held in memory
 
     Raises
     ------
@@ -88,7 +97,7 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
     """
     recipe, opened, plan = Recipe(steps=steps, amp=amp), open_dataset(dataset), find(architecture)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    images, labels = _everything(opened, plan.preprocessing)
+    pictures = Pictures(opened, plan.preprocessing, held_bytes)
     network = draw(plan.build, len(opened.classes), seed).to(place).train()
     identity = {
         "architecture": architecture,
@@ -124,38 +133,57 @@ def train(  # noqa: PLR0913 -- what may be chosen of a training
             progress(done, steps)
 
     descent = Descent(network, plan.preprocessing, recipe)
-    losses = descent(partial(_batches, images, labels, recipe.batch_size, seed), checkpoint, after_step)
+    with pictures:
+        losses = descent(partial(pictures.batches, recipe.batch_size, seed), checkpoint, after_step)
     logger.info("%s: mean loss of the last 20 steps %.4f", architecture, sum(losses[-20:]) / len(losses[-20:]))
     write(out, steps)
     checkpoint.remove()
     return out
 
 
-def _everything(
-    dataset: Dataset, preprocessing: Preprocessing
-) -> tuple[UInt8[Tensor, "images 3 height width"], Int[Tensor, " images"]]:
-    """Return all pictures at the network's input size, as bytes, and the index of each one's class."""
+class Pictures:
+    """The images of a dataset with the index of each one's class; threads decode what is not held in memory."""
 
-    def pixels(record: ImageRecord) -> Tensor:
-        image = preprocessing.pixels(decode(dataset.read(record)))
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, held_bytes: int) -> None:
+        self._dataset, self._preprocessing = dataset, preprocessing
+        found = [(record, info.class_idx) for info in dataset.classes for record in dataset.images(info.class_id)]
+        if not found:
+            raise XvError(f"dataset {dataset.name} has no images to train on")
+        self._records = [record for record, _ in found]
+        self._labels = torch.tensor([index for _, index in found])
+        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        height, width = preprocessing.input_px
+        is_held = 3 * height * width * len(found) <= held_bytes
+        self._held = torch.stack(list(self._pool.map(self._pixels, self._records))) if is_held else None
+
+    def __enter__(self) -> "Pictures":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def batches(self, size: int, seed: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches for ever, every image once a round, in a new order each round, from batch ``first`` on."""
+        generator = torch.Generator().manual_seed(seed)
+        rounds = (torch.randperm(len(self._records), generator=generator).split(size) for _ in itertools.count())
+        waiting: deque[tuple[Tensor, Callable[[], Tensor]]] = deque()
+        for chosen in itertools.islice(itertools.chain.from_iterable(rounds), first, None):
+            waiting.append((chosen, self._begun(chosen)))
+            if len(waiting) > AHEAD:
+                indices, images = waiting.popleft()
+                yield images().float() / 255, self._labels[indices]
+
+    def _begun(self, chosen: Int[Tensor, " batch"]) -> Callable[[], UInt8[Tensor, "batch 3 height width"]]:
+        """Return what gives the images once they are wanted; decoding begins now."""
+        held = self._held
+        if held is not None:
+            return lambda: held[chosen]
+        futures = [self._pool.submit(self._pixels, self._records[index]) for index in chosen.tolist()]
+        return lambda: torch.stack([future.result() for future in futures])
+
+    def _pixels(self, record: ImageRecord) -> UInt8[Tensor, "3 height width"]:
+        image = self._preprocessing.pixels(decode(self._dataset.read(record)))
         return image.mul(255).round().to(torch.uint8)
-
-    records = [(record, info.class_idx) for info in dataset.classes for record in dataset.images(info.class_id)]
-    if not records:
-        raise XvError(f"dataset {dataset.name} has no images to train on")
-    with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
-        images = torch.stack(list(pool.map(pixels, [record for record, _ in records])))
-    return images, torch.tensor([index for _, index in records])
-
-
-def _batches(
-    images: UInt8[Tensor, "images 3 height width"], labels: Int[Tensor, " images"], size: int, seed: int, first: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches for ever, every image once a round, in a new order each round, from batch ``first`` on."""
-    generator = torch.Generator().manual_seed(seed)
-    rounds = (torch.randperm(len(images), generator=generator).split(size) for _ in itertools.count())
-    for chosen in itertools.islice(itertools.chain.from_iterable(rounds), first, None):
-        yield images[chosen].float() / 255, labels[chosen]
 
 
 @dataclass(frozen=True, slots=True)
