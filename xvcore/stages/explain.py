@@ -12,14 +12,12 @@ from torch import Tensor
 from xvcore.data import Batch
 from xvcore.errors import LabelError
 from xvcore.methods.bagnet_evidence import Evidence
-from xvcore.stages.images import as_bytes, batches, frozen_manifest, passed_images, pictures, records
+from xvcore.stages.images import as_bytes, batches, image_numbers, passed_images, pictures, records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import PatchEvidence
 from xvcore.store.encode import map_cell, picture
 from xvcore.summaries.top_patches import ORIGINS, PatchSummary, TopPatch, crop
 
-IMAGES_OF_A_CLASS = 2**24
-"""Image numbers of a class start at its place in the dataset times this: they do not depend on what else is run."""
 PatchPlace = tuple[int, tuple[float, float, float, float]]
 """Image number and box."""
 
@@ -44,7 +42,7 @@ def explain(run: Run[PatchEvidence], class_id: str, progress: Progress | None = 
     targets = targets_of(run)
     own = list(targets).index(class_id)
     outputs = torch.tensor(list(targets.values()), device=run.classifier.device)
-    numbers = _numbers(run, class_id)
+    numbers = image_numbers(run, class_id)
     predicted = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "pred_idx"])
     prediction = dict(zip(predicted["image_id"], predicted["pred_idx"], strict=True))
     whole = replace(run.settings.evidence, resolution="decision")
@@ -138,13 +136,8 @@ def _maps(
             }
 
 
-def _numbers(run: Run[PatchEvidence], class_id: str) -> dict[str, int]:
-    start = [info.class_id for info in run.dataset.classes].index(class_id) * IMAGES_OF_A_CLASS
-    return {row.image_id: start + index for index, row in enumerate(frozen_manifest(run, class_id))}
-
-
 def _places(run: Run[PatchEvidence], class_id: str) -> Iterator[tuple[tuple[str, str], int]]:
-    for image_id, number in _numbers(run, class_id).items():
+    for image_id, number in image_numbers(run, class_id).items():
         yield (class_id, image_id), number
 
 

@@ -14,6 +14,9 @@ from xvcore.errors import ImageError
 from xvcore.stages.run import Run
 from xvcore.stages.settings import Settings
 
+IMAGES_OF_A_CLASS = 2**24
+"""Image numbers of a class start at its place in the dataset times this."""
+
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame as mappings from column to value."""
@@ -37,6 +40,12 @@ def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
         )
         for row in records(run.store.read("manifest", run.run_id, class_id))
     ]
+
+
+def image_numbers(run: Run[Any], class_id: str) -> dict[str, int]:
+    """Return a number for each image of a class, unique in the dataset, which does not depend on what else is run."""
+    start = [info.class_id for info in run.dataset.classes].index(class_id) * IMAGES_OF_A_CLASS
+    return {row.image_id: start + index for index, row in enumerate(frozen_manifest(run, class_id))}
 
 
 def passed_images(run: Run[Settings], class_id: str) -> list[str]:

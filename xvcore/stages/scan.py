@@ -14,14 +14,12 @@ from torch import Tensor
 from xvcore.errors import XvError
 from xvcore.methods.deconvnet import cut
 from xvcore.ops.taps import UnitLayer
-from xvcore.stages.images import as_bytes, batches, frozen_manifest, passed_images, pictures, records
+from xvcore.stages.images import as_bytes, batches, image_numbers, passed_images, pictures, records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import TopUnits
 from xvcore.store.encode import picture
 from xvcore.summaries.top_activations import NOBODY, UnitTops
 
-IMAGES_OF_A_CLASS = 2**24
-"""Image numbers of a class start at its place in the dataset times this: they do not depend on what else is run."""
 IMAGES_IN_MEMORY = 2048
 """Decoded pictures kept while projections are made."""
 
@@ -31,8 +29,7 @@ def scan(run: Run[TopUnits], class_id: str, progress: Progress | None = None) ->
     image_ids = passed_images(run, class_id)
     layers = layers_of(run)
     tops = UnitTops.empty(layers, run.settings.top.kept, run.classifier.device)
-    start = _first_number(run, class_id)
-    numbers = {row.image_id: start + index for index, row in enumerate(frozen_manifest(run, class_id))}
+    numbers = image_numbers(run, class_id)
     n_done = 0
     for batch in batches(run, class_id, image_ids) if image_ids else ():
         images = batch.images.to(run.classifier.device)
@@ -80,10 +77,6 @@ def layers_of(run: Run[TopUnits]) -> tuple[UnitLayer, ...]:
     return run.settings.top.layers(run.classifier, run.settings.layers or None)
 
 
-def _first_number(run: Run[TopUnits], class_id: str) -> int:
-    return [info.class_id for info in run.dataset.classes].index(class_id) * IMAGES_OF_A_CLASS
-
-
 def _scan_rows(tops: UnitTops) -> Iterator[dict[str, Any]]:
     arrays, start = tops.arrays(), 0
     for layer in tops.layers:
@@ -127,9 +120,9 @@ def _merged(
     """Return the ranking over all classes with images numbered from 0, and class and id of each image."""
     tops = reduce(UnitTops.merged, (_scanned(run, each, layers) for each in class_ids))
     numbered = sorted(
-        (_first_number(run, class_id) + index, class_id, row.image_id)
+        (number, class_id, image_id)
         for class_id in class_ids
-        for index, row in enumerate(frozen_manifest(run, class_id))
+        for image_id, number in image_numbers(run, class_id).items()
     )
     known = torch.tensor([number for number, _, _ in numbered])
     dense = torch.searchsorted(known, tops.images.clamp_min(0)).where(tops.images != NOBODY, NOBODY)
