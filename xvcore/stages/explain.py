@@ -41,28 +41,32 @@ def explain(run: Run[PatchEvidence], class_id: str, progress: Progress | None = 
     image_ids = passed_images(run, class_id)
     targets = targets_of(run)
     own = list(targets).index(class_id)
-    outputs = torch.tensor(list(targets.values()), device=run.classifier.device)
+    outputs = torch.tensor(list(targets.values()))
     numbers = image_numbers(run, class_id)
     predicted = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "pred_idx"])
     prediction = dict(zip(predicted["image_id"], predicted["pred_idx"], strict=True))
-    whole = replace(run.settings.evidence, resolution="decision")
+    decision = replace(run.settings.evidence, resolution="decision")
     rows: list[dict[str, Any]] = []
-    summaries: list[PatchSummary] = []
+    summary: PatchSummary | None = None
     n_done = 0
     for batch in batches(run, class_id, image_ids) if image_ids else ():
         images = batch.images.to(run.classifier.device)
-        found = whole(run.classifier, images, outputs.expand(len(images), -1))
+        foremost = torch.tensor([int(prediction[each]) for each in batch.image_ids])
+        asked = torch.cat([outputs.expand(len(images), -1), foremost[:, None]], dim=1).to(images.device)
+        found = decision(run.classifier, images, asked)
         members = torch.zeros(len(images), len(targets), dtype=torch.bool)
         members[:, own] = True
         of_batch = torch.tensor([numbers[each] for each in batch.image_ids])
-        summaries.append(run.settings.top_patches.of_batch(found.values, of_batch, members))
-        if len(summaries) > 1:
-            summaries = [reduce(PatchSummary.merge, summaries)]
-        rows.extend({**run.keys(class_id), **row} for row in _maps(run, batch, images, targets[class_id], prediction))
+        strongest = run.settings.top_patches.of_batch(found.values[:, :-1], of_batch, members)
+        summary = summary.merge(strongest) if summary else strongest
+        places = (own, len(targets))  # of the class and of the prediction
+        if run.settings.evidence != decision:  # maps of another resolution need a pass of their own
+            found, places = run.settings.evidence(run.classifier, images, asked[:, list(places)]), (0, 1)
+        rows.extend({**run.keys(class_id), **row} for row in _maps(run, batch, asked[:, [own, -1]], found, places))
         n_done += len(batch.image_ids)
         if progress:
             progress(n_done, len(image_ids))
-    summary_rows = _summary_rows(summaries[0], list(targets.values())) if summaries else []
+    summary_rows = _summary_rows(summary, list(targets.values())) if summary else []
     run.store.write("patch_summaries", run.run_id, class_id, [{**run.keys(class_id), **row} for row in summary_rows])
     run.store.write("evidence", run.run_id, class_id, rows)
     return n_done
@@ -108,19 +112,20 @@ def gather_patches(run: Run[PatchEvidence]) -> None:
 
 
 def _maps(
-    run: Run[PatchEvidence], batch: Batch, images: Tensor, target: int, prediction: dict[str, Any]
+    run: Run[PatchEvidence], batch: Batch, outputs: Tensor, found: Evidence, places: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
-    outputs = torch.tensor([[target, int(prediction[each])] for each in batch.image_ids], device=images.device)
-    found = run.settings.evidence(run.classifier, images, outputs)
+    """Yield the row of each image's class and, where it is another and asked for, of its prediction.
+
+    ``outputs`` (images, 2) are the class's and the predicted output, ``places`` where their evidence is in ``found``.
+    """
     for index, image_id in enumerate(batch.image_ids):
-        is_wrong = int(outputs[index, 1]) != target
-        for place, kind in enumerate(
-            ("label", "prediction") if run.settings.prediction_too and is_wrong else ("label",)
-        ):
+        target, foremost = outputs[index].tolist()
+        kinds = ("label", "prediction") if run.settings.prediction_too and foremost != target else ("label",)
+        for output, place, kind in zip((target, foremost), places, kinds, strict=False):
             values = found.values[index, place].cpu()
             yield {
                 "image_id": image_id,
-                "target_idx": int(outputs[index, place]),
+                "target_idx": output,
                 "target_kind": kind,
                 "resolution": found.resolution,
                 "evidence_map": map_cell(values.numpy()),
