@@ -39,10 +39,12 @@ def test_nonsense_in_the_form_is_refused_by_field(change: dict[str, object], fie
         SummariseRequest(models=["alexnet"], settings=change)
 
 
-def test_a_request_for_one_class_keeps_everything_else() -> None:
-    request = SummariseRequest(models=["a", "b"], classes=["x", "y"], class_map={"x": "1"}, store="s")
-    one = request.of_class("b", "y")
+def test_the_request_of_a_shard_keeps_everything_but_where_it_is_computed() -> None:
+    fan_out = {"to": "pool", "shard_size": 2}
+    request = SummariseRequest(models=["a", "b"], classes=["x", "y"], class_map={"x": "1"}, store="s", fan_out=fan_out)
+    one = request.of_shard("b", ["y"])
     assert (one.models, one.classes, one.class_map, one.store) == (["b"], ["y"], {"x": "1"}, "s")
+    assert one.fan_out.to == "here"
     assert one.specs()[0].settings == VisualSummaries()
 
 

@@ -88,6 +88,12 @@ def is_complete(run: Run[Settings], class_id: str) -> bool:
     return _record(run, class_id).get("status") in ("complete", "skipped")
 
 
+def reason_of_failure(run: Run[Settings], class_id: str) -> str | None:
+    """Return why the class failed; None where it did not, or is not known to have."""
+    record = _record(run, class_id)
+    return record["error"] if record.get("status") == "failed" else None
+
+
 def begin(run: Run[Settings], class_id: str) -> None:
     """Record that work on a class has started; counts the attempts."""
     before = _record(run, class_id)
@@ -138,6 +144,11 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
     }
     _write_record(run, class_id, record)
     return record
+
+
+def has_gather(run: Run[Settings]) -> bool:
+    """Say whether the run's method has something to join once its classes are done."""
+    return pipelines[run.settings.method].gather is not None
 
 
 def gather(run: Run[Settings]) -> None:
