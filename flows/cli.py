@@ -340,7 +340,7 @@ def _prepare_prefect(*, verbose: bool) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "ERROR",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore,flows",
         "DO_NOT_TRACK": "1",
     }
     for name, value in defaults.items():

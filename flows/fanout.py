@@ -7,6 +7,7 @@ parameter of a run and moves no number: the store, not the place, knows what is 
 
 import importlib
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -305,4 +306,12 @@ def _ray_runner(address: str) -> "RayTaskRunner[Any]":
         from prefect_ray.task_runners import RayTaskRunner
     except ImportError as error:
         raise XvError("fan-out to ray needs the extra `ray`: pip install 'xv[ray]'") from error
-    return RayTaskRunner(address=None if address == "auto" else address)
+    if address == "auto":
+        return RayTaskRunner()
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        # Ray itself tries for minutes.
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise XvError(f"no Ray cluster at {address!r} ({error}): expected HOST:PORT of its head, or auto") from error
+    return RayTaskRunner(address=address)

@@ -230,7 +230,7 @@ def _environment(service: Service, password: str) -> dict[str, str]:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_LOGGING_LEVEL": "INFO",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore,flows",
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
         "XV_FOLDER": str(service.folder),
