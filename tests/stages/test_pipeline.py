@@ -1,6 +1,7 @@
 """Laws of a run: every image has its row, what is done is not done again, and nothing depends on how it came about."""
 
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from xvcore.data import open_dataset
@@ -88,6 +91,50 @@ def test_every_image_has_its_rows_and_the_record_counts_them(done) -> None:
     assert sorted(masks["kind"]) == ["sharp"] * 4 + ["smooth"] * 4
     assert record["n_regions"] == len(opened.read("regions", run_id, class_id)) > 0
     assert opened.runs().iloc[0]["status"] == "complete"
+
+
+def test_the_record_says_how_fast_it_was_and_on_what(done) -> None:
+    store, run_id, (class_id,) = done
+    record = Store(store).read("class_runs", run_id, class_id).iloc[0]
+    times = json.loads(record["seconds_by_stage"])
+    assert list(times) == sorted(stage.verb for stage in STAGES)
+    assert record["seconds"] == pytest.approx(sum(times.values()))
+    assert record["images_per_second"] == pytest.approx(4 / sum(times.values()))
+    is_cuda = torch.cuda.is_available()
+    assert record["device"].startswith("cuda: " if is_cuda else "cpu: ")
+    assert (record["gpu_bytes"] > 0) if is_cuda else pd.isna(record["gpu_bytes"])
+
+
+def test_where_nothing_was_computed_there_is_no_speed(done, tmp_path: Path) -> None:
+    store, run_id, (class_id,) = done
+    shutil.copytree(store, tmp_path / "copy")
+    run = open_run(spec(tmp_path / "copy"))
+    run.store.remove("class_runs", run_id, class_id)
+    pipeline.begin(run, class_id)
+    for verb in ("predict", "mask", "match", "summarise", "locate_parts"):
+        assert pipeline.run_stage(run, class_id, verb) is None, "its table is there"
+    pipeline.finish(run, class_id)
+    record = run.store.read("class_runs", run_id, class_id).iloc[0]
+    assert (record["status"], record["n_images"], record["seconds_by_stage"]) == ("complete", 4, "{}")
+    assert pd.isna(record["images_per_second"])
+    assert record["device"] is None
+
+
+def test_a_record_that_was_written_before_speed_was_measured_is_read_and_gone_on_with(done, tmp_path: Path) -> None:
+    store, run_id, (class_id,) = done
+    shutil.copytree(store, tmp_path / "copy")
+    run = open_run(spec(tmp_path / "copy"))
+    (path,) = (tmp_path / "copy").glob("parts/class_runs/*/*.parquet")
+    kept = pq.read_table(path)
+    pq.write_table(kept.drop_columns(["images_per_second", "gpu_bytes", "device"]), path)
+    record = run.store.read("class_runs", run_id, class_id).iloc[0]
+    assert record["device"] is None
+    assert pd.isna(record["images_per_second"])
+    assert pd.isna(record["gpu_bytes"])
+    assert pipeline.is_complete(run, class_id)
+    run.store.publish(run_id)
+    pipeline.begin(run, class_id)
+    assert pipeline.finish(run, class_id)["images_per_second"] > 0
 
 
 def test_running_again_computes_nothing(done, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from xvcore.registry import Registry
+from xvcore.stages.device import device_name, forget_peak, peak_bytes
 from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
@@ -99,6 +100,8 @@ def begin(run: Run[Settings], class_id: str) -> None:
             "error": None,
             "attempt": int(before.get("attempt") or 0) + 1,
             "seconds_by_stage": before.get("seconds_by_stage") or "{}",
+            "gpu_bytes": before.get("gpu_bytes"),
+            "device": before.get("device"),
         },
     )
 
@@ -109,6 +112,8 @@ def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress |
     if stage.table and run.store.has(stage.table, run.run_id, class_id):
         logger.info("%s %s: %s was done before", run.classifier.name, class_id, verb)
         return None
+    device = run.classifier.device
+    forget_peak(device)
     started = time.monotonic()
     count = stage.work(run, class_id, progress)
     seconds = time.monotonic() - started
@@ -116,7 +121,12 @@ def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress |
     record = _record(run, class_id)
     times = json.loads(record.get("seconds_by_stage") or "{}")
     times[verb] = round(seconds, 3)
-    _write_record(run, class_id, {**record, "seconds_by_stage": json.dumps(times, sort_keys=True)})
+    measured = {
+        "seconds_by_stage": json.dumps(times, sort_keys=True),
+        "gpu_bytes": max(filter(None, (record.get("gpu_bytes"), peak_bytes(device))), default=None),
+        "device": device_name(device),
+    }
+    _write_record(run, class_id, {**record, **measured})
     return count
 
 
@@ -126,9 +136,12 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
     A class without a single image past the gate is ``skipped``, and the record says so.
     """
     counts = pipelines[run.settings.method].count(run, class_id)
+    before = _record(run, class_id)
+    seconds = sum(json.loads(before.get("seconds_by_stage") or "{}").values())
     record = {
-        **_record(run, class_id),
+        **before,
         **counts.columns,
+        "images_per_second": counts.n_read / seconds if seconds else None,
         "status": "complete" if counts.n_used else "skipped",
         "error": None
         if counts.n_used
