@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +251,46 @@ def test_a_failure_is_recorded_and_tried_again(tmp_path: Path, monkeypatch: pyte
     assert conclude(run) == "failed"
     assert pipeline.complete_class(run, class_id)["status"] == "complete"
     assert run.store.read("class_runs", run.run_id, class_id).iloc[0]["attempt"] == 2
+
+
+@pytest.fixture
+def greedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], tuple[list[int], int | None]]:
+    """Runs a stage that does not fit the memory above a batch size; gives the sizes tried and what it counted."""
+
+    def tried(batch_size: int, most: int) -> tuple[list[int], int | None]:
+        seen: list[int] = []
+
+        def hungry(run, *_: object) -> int:
+            seen.append(run.spec.batch_size)
+            if run.spec.batch_size > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return 7
+
+        monkeypatch.setattr(pipeline, "stages_of", lambda _: (dataclasses.replace(STAGES[0], work=hungry),))
+        run = open_run(spec(tmp_path, batch_size=batch_size))
+        class_id = run.dataset.classes[0].class_id
+        announce(run, [class_id])
+        pipeline.begin(run, class_id)
+        try:
+            return seen, pipeline.run_stage(run, class_id, STAGES[0].verb)
+        except torch.OutOfMemoryError:
+            return seen, None
+
+    return tried
+
+
+def test_out_of_gpu_memory_a_stage_is_done_with_half_the_batch_size(greedy, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "xvcore"):
+        assert greedy(12, 4) == ([12, 6, 3], 7)
+    name = open_dataset("partbirds?classes=2").classes[0].class_id
+    assert [record.getMessage() for record in caplog.records] == [
+        f"partbirds_narrow {name}: predict: out of GPU memory with a batch size of {size}; again with {half}"
+        for size, half in ((12, 6), (6, 3))
+    ]
+
+
+def test_what_does_not_fit_image_by_image_is_an_error(greedy) -> None:
+    assert greedy(5, 0) == ([5, 2, 1], None)
 
 
 def test_classes_are_chosen_by_id_or_name_and_outputs_must_be_known() -> None:

@@ -1,14 +1,16 @@
 """The stages of a method in their order, and the record of each class: ``class_runs`` is written last."""
 
+import dataclasses
 import datetime
 import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+import torch
 
 from xvcore.registry import Registry
 from xvcore.stages.device import device_name, forget_peak, peak_bytes
@@ -17,6 +19,7 @@ from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress |
     device = run.classifier.device
     forget_peak(device)
     started = time.monotonic()
-    count = stage.work(run, class_id, progress)
+    count = _in_memory(run, f"{class_id}: {verb}", lambda fitting: stage.work(fitting, class_id, progress))
     seconds = time.monotonic() - started
     logger.info("%s %s: %s counted %d in %.1f s", run.classifier.name, class_id, verb, count, seconds)
     record = _record(run, class_id)
@@ -157,7 +160,7 @@ def gather(run: Run[Settings]) -> None:
     """Join what the finished classes left into the tables of the whole run, where the method has such."""
     work = pipelines[run.settings.method].gather
     if work:
-        work(run)
+        _in_memory(run, "gather", work)
 
 
 def fail(run: Run[Settings], class_id: str, error: BaseException) -> None:
@@ -183,6 +186,21 @@ def complete_class(
     except BaseException as error:
         fail(run, class_id, error)
         raise
+
+
+def _in_memory(run: Run[Settings], what: str, work: Callable[[Run[Settings]], Result]) -> Result:
+    """Do work again with half the batch size as often as the memory of the GPU does not suffice, down to 1."""
+    try:
+        return work(run)
+    except torch.OutOfMemoryError:
+        if run.spec.batch_size == 1:
+            raise
+    # Not in the handler: as long as the error lives, so do the tensors of the frames that it came through.
+    torch.cuda.empty_cache()
+    half = run.spec.batch_size // 2
+    message = "%s %s: out of GPU memory with a batch size of %d; again with %d"
+    logger.warning(message, run.classifier.name, what, run.spec.batch_size, half)
+    return _in_memory(dataclasses.replace(run, spec=dataclasses.replace(run.spec, batch_size=half)), what, work)
 
 
 def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progress | None:
