@@ -1,21 +1,25 @@
 """The stages of a method in their order, and the record of each class: ``class_runs`` is written last."""
 
+import dataclasses
 import datetime
 import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+import torch
 
 from xvcore.registry import Registry
+from xvcore.stages.device import device_name, forget_peak, peak_bytes
 from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,8 @@ def begin(run: Run[Settings], class_id: str) -> None:
             "error": None,
             "attempt": int(before.get("attempt") or 0) + 1,
             "seconds_by_stage": before.get("seconds_by_stage") or "{}",
+            "gpu_bytes": before.get("gpu_bytes"),
+            "device": before.get("device"),
         },
     )
 
@@ -115,14 +121,21 @@ def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress |
     if stage.table and run.store.has(stage.table, run.run_id, class_id):
         logger.info("%s %s: %s was done before", run.classifier.name, class_id, verb)
         return None
+    device = run.classifier.device
+    forget_peak(device)
     started = time.monotonic()
-    count = stage.work(run, class_id, progress)
+    count = _in_memory(run, f"{class_id}: {verb}", lambda fitting: stage.work(fitting, class_id, progress))
     seconds = time.monotonic() - started
     logger.info("%s %s: %s counted %d in %.1f s", run.classifier.name, class_id, verb, count, seconds)
     record = _record(run, class_id)
     times = json.loads(record.get("seconds_by_stage") or "{}")
     times[verb] = round(seconds, 3)
-    _write_record(run, class_id, {**record, "seconds_by_stage": json.dumps(times, sort_keys=True)})
+    measured = {
+        "seconds_by_stage": json.dumps(times, sort_keys=True),
+        "gpu_bytes": max(filter(None, (record.get("gpu_bytes"), peak_bytes(device))), default=None),
+        "device": device_name(device),
+    }
+    _write_record(run, class_id, {**record, **measured})
     return count
 
 
@@ -132,9 +145,12 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
     A class without a single image past the gate is ``skipped``, and the record says so.
     """
     counts = pipelines[run.settings.method].count(run, class_id)
+    before = _record(run, class_id)
+    seconds = sum(json.loads(before.get("seconds_by_stage") or "{}").values())
     record = {
-        **_record(run, class_id),
+        **before,
         **counts.columns,
+        "images_per_second": counts.n_read / seconds if seconds else None,
         "status": "complete" if counts.n_used else "skipped",
         "error": None
         if counts.n_used
@@ -155,7 +171,7 @@ def gather(run: Run[Settings]) -> None:
     """Join what the finished classes left into the tables of the whole run, where the method has such."""
     work = pipelines[run.settings.method].gather
     if work:
-        work(run)
+        _in_memory(run, "gather", work)
 
 
 def fail(run: Run[Settings], class_id: str, error: BaseException) -> None:
@@ -181,6 +197,21 @@ def complete_class(
     except BaseException as error:
         fail(run, class_id, error)
         raise
+
+
+def _in_memory(run: Run[Settings], what: str, work: Callable[[Run[Settings]], Result]) -> Result:
+    """Do work again with half the batch size as often as the memory of the GPU does not suffice, down to 1."""
+    try:
+        return work(run)
+    except torch.OutOfMemoryError:
+        if run.spec.batch_size == 1:
+            raise
+    # Not in the handler: as long as the error lives, so do the tensors of the frames that it came through.
+    torch.cuda.empty_cache()
+    half = run.spec.batch_size // 2
+    message = "%s %s: out of GPU memory with a batch size of %d; again with %d"
+    logger.warning(message, run.classifier.name, what, run.spec.batch_size, half)
+    return _in_memory(dataclasses.replace(run, spec=dataclasses.replace(run.spec, batch_size=half)), what, work)
 
 
 def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progress | None:
