@@ -1,13 +1,11 @@
 """Laws of `xv up` and `xv down` that need no server, and the whole service from start to stop (slow)."""
 
 import json
-import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,24 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from service import TINY, Api, free_ports, xv
 
 from flows.up import Service, Started, State, _processes, _write, down, up
 from xvcore.errors import XvError
-
-ROOT = Path(__file__).resolve().parents[2]
-BIRD = "b00_zigzag-crest_ringed-wing_spotted-tail"
-TINY = {
-    "dataset": "partbirds?classes=2&images=3",
-    "models": ["partbirds_narrow@random?classes=3"],
-    "classes": [BIRD],
-    "class_map": {BIRD: "0"},
-    "batch_size": 2,
-    "settings": {
-        "skip_misclassified": False,
-        "mask": {"smooth_steps": 4, "crisp_steps": 4},
-        "proposals": {"n_boxes": 30},
-    },
-}
 
 
 @pytest.fixture
@@ -92,7 +76,7 @@ def test_what_a_process_started_ends_with_it_even_in_another_session(tmp_path: P
 def test_a_port_that_is_taken_is_said_before_anything_is_started(
     tmp_path: Path, option: str, field: str, said: list[str]
 ) -> None:
-    free, taken = _free_ports(2)
+    free, taken = free_ports(2)
     ports = {"port": free, "report_port": free} | {field: taken}
     with socket.socket() as other:
         other.bind(("127.0.0.1", taken))
@@ -117,84 +101,24 @@ def said() -> list[str]:
     return []
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
-def _xv(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
-
-
-class Api:
-    """The server as a client sees it that has the password."""
-
-    def __init__(self, port: int, home: Path) -> None:
-        user, _, password = (home / "password").read_text().partition(":")
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}/api", auth=(user, password), timeout=60, trust_env=False
-        )
-
-    def __enter__(self) -> "Api":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.client.close()
-
-    def deployments(self) -> dict[str, dict[str, Any]]:
-        return {each["name"]: each for each in self.client.post("/deployments/filter", json={}).json()}
-
-    def start(self, name: str, **request: object) -> httpx.Response:
-        """Start a run; without a request, with the parameters that the deployment is shipped with."""
-        identity = self.deployments()[name]["id"]
-        body = {"parameters": {"request": request}} if request else {}
-        return self.client.post(f"/deployments/{identity}/create_flow_run", json=body)
-
-    def begins(self, flow_run: str, *, seconds: float) -> bool:
-        """Wait until the run has started runs of its own."""
-        children = {"flow_runs": {"parent_flow_run_id": {"any_": [flow_run]}}}
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if self.client.post("/flow_runs/filter", json=children).json():
-                return True
-            time.sleep(1)
-        return False
-
-    def end_of(self, flow_run: str, *, seconds: float) -> str:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            state = self.client.get(f"/flow_runs/{flow_run}").json()["state"]
-            if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
-                return f"{state['name']}: {state['message']}"
-            time.sleep(2)
-        return "still running"
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down(
     tmp_path: Path, sleeper: subprocess.Popen
 ) -> None:
-    port, report_port = _free_ports(2)
+    port, report_port = free_ports(2)
     home = tmp_path / "home"
     start = ["up", "--home", str(home), "--port", str(port), "--report-port", str(report_port)]
     with ExitStack() as stack:
-        stack.callback(lambda: _xv("down", "--home", str(home), folder=tmp_path))  # also where something below fails
-        first = _xv(*start, folder=tmp_path)
+        stack.callback(lambda: xv("down", "--home", str(home), folder=tmp_path))  # also where something below fails
+        first = xv(*start, folder=tmp_path)
         assert first.returncode == 0, first.stderr
         assert f"http://127.0.0.1:{port}" in first.stdout
         processes = json.loads((home / "state.json").read_text())["processes"]
         assert {each["name"] for each in processes} == {"server", "worker", "report"}
         assert (home / "password").stat().st_mode & 0o077 == 0
 
-        again = _xv(*start, folder=tmp_path)
+        again = xv(*start, folder=tmp_path)
         assert again.returncode == 0, again.stderr
         assert json.loads((home / "state.json").read_text())["processes"] == processes
 
@@ -222,7 +146,7 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
 
         at_work = api.start("summarise").json()["id"]
         assert api.begins(at_work, seconds=300)
-        stopped = _xv("down", "--home", str(home), folder=tmp_path)
+        stopped = xv("down", "--home", str(home), folder=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
     assert not {each["pid"] for each in processes} & set(_processes())
     with sqlite3.connect(home / "prefect" / "prefect.db") as database:
@@ -230,4 +154,4 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
     assert set(states) == {"COMPLETED", "CANCELLED"}, "no run is left that the server believes to be running"
     assert sleeper.poll() is None
     assert not (home / "state.json").exists()
-    assert _xv("down", "--home", str(home), folder=tmp_path).returncode == 2
+    assert xv("down", "--home", str(home), folder=tmp_path).returncode == 2

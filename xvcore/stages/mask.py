@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from xvcore.data import Batch
+from xvcore.errors import StoreError
 from xvcore.methods.sparse_mask import SparseMasks
 from xvcore.ops.components import count_components
 from xvcore.stages.images import batches, passed_images
@@ -39,9 +40,15 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
 
 
 def _so_far(run: Run[VisualSummaries], class_id: str) -> list[dict[str, Any]]:
-    if not run.store.has("masks_so_far", run.run_id, class_id):
+    where = "masks_so_far", run.run_id, class_id
+    if not run.store.has(*where):
         return []
-    rows: list[dict[str, Any]] = run.store.read_arrow("masks_so_far", run.run_id, class_id).to_pylist()
+    try:
+        rows: list[dict[str, Any]] = run.store.read_arrow(*where).to_pylist()
+    except StoreError:
+        if run.store.has(*where):
+            raise
+        return []  # another process has just completed the masks, and removed these
     return rows
 
 

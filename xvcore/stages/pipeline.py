@@ -99,7 +99,9 @@ def reason_of_failure(run: Run[Settings], class_id: str) -> str | None:
 
 
 def begin(run: Run[Settings], class_id: str) -> None:
-    """Record that work on a class has started; counts the attempts."""
+    """Record that work on a class has started; counts the attempts. One that another process completed stays so."""
+    if is_complete(run, class_id):
+        return
     before = _record(run, class_id)
     _write_record(
         run,
@@ -175,8 +177,16 @@ def gather(run: Run[Settings]) -> None:
 
 
 def fail(run: Run[Settings], class_id: str, error: BaseException) -> None:
-    """Record why a class failed; the next run tries it again and keeps the stages that are done."""
-    record = {**_record(run, class_id), "status": "failed", "error": f"{type(error).__name__}: {error}"}
+    """Record why a class failed; the next run tries it again and keeps the stages that are done.
+
+    One that another process has completed meanwhile stays complete.
+    """
+    if is_complete(run, class_id):
+        return
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if not isinstance(error, Exception):
+        reason = f"stopped ({reason}); the next run goes on from here"
+    record = {**_record(run, class_id), "status": "failed", "error": reason}
     _write_record(run, class_id, record)
 
 

@@ -122,7 +122,8 @@ def conclude(run: Run[Settings]) -> str:
     """Set the run's status from the records of its classes, publish its tables, and return the status.
 
     ``complete`` when every class asked for is complete or skipped, ``failed`` when one failed, else ``running``: other
-    shards are still at work.
+    shards are still at work. When the last of them ends meanwhile, it is all done again: what was joined here without
+    its classes may have replaced what it joined.
     """
     known = _known_row(run)
     ends = _ends(run)
@@ -140,7 +141,9 @@ def conclude(run: Run[Settings]) -> str:
     run.store.write_run(row)
     if ends:
         run.store.publish(run.run_id)
-    return status
+    now = _ends(run)
+    is_outdated = _states(now) != _states(ends) and set(now) == set(_known_row(run)["class_ids"])
+    return conclude(run) if is_outdated else status
 
 
 def _ends(run: Run[Settings]) -> dict[str, Any]:
@@ -151,6 +154,10 @@ def _ends(run: Run[Settings]) -> dict[str, Any]:
         if run.store.has("class_runs", run.run_id, class_id)
     }
     return {class_id: record for class_id, record in records.items() if record["status"] != "running"}
+
+
+def _states(ends: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return {class_id: (record["status"], record["attempt"]) for class_id, record in ends.items()}
 
 
 @functools.lru_cache(maxsize=2)
