@@ -4,7 +4,7 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from xvcore.registry import Registry
 from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
+from xvcore.stages.thumbnails import Thumbnail
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,16 @@ class Pipeline:
     stages : in their order
     count : counts what the stages of a class left
     gather : joins what the classes left into the tables of the whole run; None where every table is of a class
+    pictures : yields what the run found, most telling first, given the rows of ``class_runs`` of its complete classes;
+        it is asked for a few and reads no more than these need
+    pictures_of_all : the same for what several networks show only together
     """
 
     stages: tuple[Stage, ...]
     count: Callable[[Run[Any], str], Counts]
     gather: Callable[[Run[Any]], None] | None = None
+    pictures: Callable[[Run[Any], pd.DataFrame], Iterator[Thumbnail]] | None = None
+    pictures_of_all: Callable[[Sequence[Run[Any]]], Iterator[Thumbnail]] | None = None
 
 
 pipelines: Registry[Pipeline] = Registry("method", "xvcore.stages.pipelines")
