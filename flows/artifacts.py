@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from xvcore.stages.pipeline import pipelines
 from xvcore.stages.run import Run
 from xvcore.stages.settings import Settings
 from xvcore.stages.thumbnails import Thumbnail
+from xvcore.store import Store
 
 MAX_BYTES = 190_000
 """Of the Markdown, thumbnails included: it lies in the server's database and goes to the browser in one piece."""
@@ -29,8 +31,11 @@ N_FAILURES, N_NETWORKS = 20, 40
 REASON_LETTERS = 300
 N_PICTURES, N_TRIES = 6, 12
 """Thumbnails that are shown of a network, and at most looked at: one may be too large for the room that is left."""
+ON_THE_WAY = ("n_masks", "n_regions", "n_clusters")
+"""Counts that only the table has: with them the Markdown's would be wider than the page."""
 STATUSES = ("complete", "failed", "skipped", "running", "pending")
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$])")
+_MARKUP = re.compile(r"([\\`*\[\]<>|]|~(?=~)|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_]))")
+"""What has to be escaped within a line, and no more: one of Prefect's two pages shows the escapes in links."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def announce_end(run: Run[Settings], status: str) -> None:
             "xv.dataset": run.dataset.name,
         },
         payload={
-            "store": run.store.url,
+            "store": address_of(run.store),
             "run_id": run.run_id,
             "status": status,
             "classes": {str(name): int(number) for name, number in ended["status"].value_counts().items()},
@@ -119,6 +124,16 @@ def announce_end(run: Run[Settings], status: str) -> None:
             "flow_run": flow_run.id,
         },
     )
+
+
+def address_of(store: Store) -> str:
+    """Return the store as another flow run finds it.
+
+    A relative address means the same to all that work in the folder ``XV_FOLDER``; elsewhere only an absolute one.
+    """
+    if not store.place.is_local or Path.cwd() == Path(os.environ.get("XV_FOLDER", os.devnull)):
+        return store.url
+    return store.place.root
 
 
 def findings(runs: Sequence[Run[Settings]], classes: Sequence[str], failures: Sequence[str]) -> Findings:
@@ -182,20 +197,21 @@ def markdown(found: Findings) -> str:
 def _networks(found: Findings) -> list[str]:
     """Return a table with a row for each network."""
     statuses = [each for each in STATUSES if (found.records["status"] == each).any()]
-    names = [name.removeprefix("n_") for name in found.counts]
+    counts = [name for name in found.counts if name not in ON_THE_WAY and found.records[name].fillna(0).any()]
     has_speed = "images_per_second" in found.records and found.records["images_per_second"].notna().any()
-    columns = ["network", *statuses, *names, "time", *(["images/s"] if has_speed else []), "run"]
+    names = [name.removeprefix("n_") for name in counts]
+    columns = ["network", *statuses, *names, "time", *(["images/s"] if has_speed else [])]
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for run in found.runs[:N_NETWORKS]:
         rows = found.of(run)
         cells = [_link(run.classifier.name, found.pages.get((run.run_id, None)))]
         cells += [str(int((rows["status"] == each).sum())) for each in statuses]
-        cells += [str(int(rows[name].fillna(0).sum())) for name in found.counts]
+        cells += [str(int(rows[name].fillna(0).sum())) for name in counts]
         cells.append(_duration(float(rows["seconds"].fillna(0).sum())))
         if has_speed:
             speed = rows["images_per_second"].dropna()
             cells.append(f"{speed.median():.3g}" if len(speed) else "–")
-        lines.append(f"| {' | '.join(cells)} | {_code(run.run_id)} |")
+        lines.append(f"| {' | '.join(cells)} |")
     if len(found.runs) > N_NETWORKS:
         lines += ["", f"… and {len(found.runs) - N_NETWORKS} more networks."]
     return lines
@@ -276,7 +292,8 @@ def _in_turn(sources: list[Iterator[Picture]]) -> Iterator[Picture]:
 
 def _where_to_look(found: Findings) -> list[str]:
     """Return where all of the results are: the report's site, and how to read the tables."""
-    store, run_id = found.runs[0].store.url, found.runs[0].run_id
+    store = address_of(found.runs[0].store)
+    run_ids = [run.run_id for run in found.runs[:N_NETWORKS]]
     lines = ["", "## All of it", ""]
     if site := os.environ.get("XV_REPORT_URL"):
         lines += [f"The pages of the report: <{site}>, once the flow `write-report` has run.", ""]
@@ -288,7 +305,10 @@ def _where_to_look(found: Findings) -> list[str]:
         "from xvcore.query import table",
         "from xvcore.store import Store",
         "",
-        f'table(Store({store!r}), "class_runs", run_id={run_id!r})',
+        "run_ids = [",
+        *(f"    {run_id!r}," for run_id in run_ids),
+        "]",
+        f'table(Store({store!r}), "class_runs", run_id=run_ids)',
         "```",
         "",
     ]
@@ -328,6 +348,6 @@ def _rounded(value: float | None) -> float | None:
 
 def _duration(seconds: float) -> str:
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}\u202fs"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -209,7 +209,7 @@ def _environment(service: Service, password: str) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(RETENTION_SECONDS),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_LOGGING_LEVEL": "INFO",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore,flows",
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
         "XV_FOLDER": str(service.folder),

@@ -113,12 +113,12 @@ def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress |
     """Run one stage of one class unless its table is there; return what it counted, None where it was done before."""
     stage = next(each for each in stages_of(run) if each.verb == verb)
     if stage.table and run.store.has(stage.table, run.run_id, class_id):
-        logger.info("%s %s: %s was done before", run.classifier.name, class_id, verb)
+        logger.info("%s: was done before", _title(run, class_id, verb))
         return None
     started = time.monotonic()
     count = stage.work(run, class_id, progress)
     seconds = time.monotonic() - started
-    logger.info("%s %s: %s counted %d in %.1f s", run.classifier.name, class_id, verb, count, seconds)
+    logger.info("%s: %d in %.1f s", _title(run, class_id, verb), count, seconds)
     record = _record(run, class_id)
     times = json.loads(record.get("seconds_by_stage") or "{}")
     times[verb] = round(seconds, 3)
@@ -176,6 +176,10 @@ def complete_class(
     except BaseException as error:
         fail(run, class_id, error)
         raise
+
+
+def _title(run: Run[Settings], class_id: str, verb: str) -> str:
+    return f"{run.classifier.name} · {run.class_info(class_id).class_name} · {verb}"
 
 
 def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progress | None:

@@ -1,5 +1,6 @@
 """Every analysis as a pipeline: *predict*, its own stage, and figures when the classes are done."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +26,12 @@ def figures(runs: Sequence[Run[Any]]) -> Iterator[Thumbnail]:
     for name in store.classes_of("figures", owner):
         for row in records(store.read("figures", owner, name, ["title", "svg"])):
             if isinstance(row["svg"], str):
-                yield Thumbnail(row["title"], row["svg"].encode())
+                yield Thumbnail(row["title"], _on_white(row["svg"]).encode())
+
+
+def _on_white(svg: str) -> str:
+    """Return a figure with a ground of its own: its text is black, and so may the page be."""
+    return re.sub(r"<svg\b[^>]*>", r'\g<0><rect width="100%" height="100%" fill="#fff"/>', svg, count=1)
 
 
 def figures_of(run: Run[Any], _done: pd.DataFrame) -> Iterator[Thumbnail]:

@@ -33,7 +33,7 @@ def strongest_patches(run: Run[PatchEvidence], done: pd.DataFrame) -> Iterator[T
     for class_id, rows in sorted(shown, key=lambda each: -each[1][0]["evidence"]):
         title = f"{names[class_id]} · evidence of each patch {rows[0]['evidence']:.1f} … {rows[-1]['evidence']:.1f}"
         tiles = [encoded(row["crop"]) for row in rows]
-        data = sheet(tiles, columns=N_PATCHES, rows=1, tile_px=80, is_enlarged=True)
+        data = sheet(tiles, columns=len(tiles), rows=1, tile_px=80, is_enlarged=True)
         yield Thumbnail(title, data, class_id)
 
 

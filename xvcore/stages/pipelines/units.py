@@ -47,10 +47,11 @@ def _title(run: Run[TopUnits], layer: str, unit: int, done: pd.DataFrame) -> str
     units = run.store.read("units", run.run_id, layer, ["unit", "act_max", "top_class_id", "top_class_share"])
     (row,) = records(units[units["unit"] == unit])
     names = dict(zip(done["class_id"], done["class_name"], strict=True))
-    title = f"{layer} · unit {unit} · up to {row['act_max']:.3g}"
+    title = f"{layer} · unit {unit} · activation up to {row['act_max']:.3g}"
     if pd.isna(row["top_class_share"]):
         return title
-    return f"{title} · {100 * row['top_class_share']:.0f} % {names.get(row['top_class_id'], row['top_class_id'])}"
+    favourite = names.get(row["top_class_id"], row["top_class_id"])
+    return f"{title} · {100 * row['top_class_share']:.0f} % of its images are {favourite}"
 
 
 pipelines.register(TopUnits.method)(

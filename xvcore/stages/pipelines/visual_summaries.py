@@ -58,24 +58,25 @@ def best_summaries(run: Run[VisualSummaries], done: pd.DataFrame) -> Iterator[Th
     shown = accepted.assign(place=place).sort_values(["place", "prob_drop", "class_id"], ascending=[True, False, True])
     names = dict(zip(done["class_id"], done["class_name"], strict=True))
     for row in records(shown):
-        drop = "" if pd.isna(row["prob_drop"]) else f" · drop {100 * row['prob_drop']:.0f} %"
+        drop = "" if pd.isna(row["prob_drop"]) else f" · drop {100 * row['prob_drop']:.0f} %".replace("-", "−")
         title = f"{names[row['class_id']]} · summary {row['place']} · {row['n_images']} images{drop}"
-        yield Thumbnail(title, _strip(run, row["class_id"], row["cluster_id"]), row["class_id"])
+        tiles = _regions(run, row["class_id"], row["cluster_id"])
+        if tiles:
+            yield Thumbnail(title, sheet(tiles, columns=len(tiles), rows=1, tile_px=96), row["class_id"])
 
 
-def _strip(run: Run[VisualSummaries], class_id: str, cluster_id: int) -> bytes:
-    """Return the regions of a summary that are most like its exemplar, which comes first, in a row."""
+def _regions(run: Run[VisualSummaries], class_id: str, cluster_id: int) -> list[bytes]:
+    """Return squares around the regions of a summary that are most like its exemplar, which comes first."""
     regions = run.store.read("regions", run.run_id, class_id, columns=REGION_COLUMNS)
     members = regions[(regions["cluster_id"] == cluster_id) & regions["kept"].fillna(value=False).astype(bool)]
     shown = records(members.sort_values(["is_exemplar", "sim_exemplar"], ascending=False).head(N_REGIONS))
     try:
         # The region alone can be hard to tell: what is around it comes from the dataset, where that is still there.
         images = as_bytes(pictures(run, class_id, [row["image_id"] for row in shown]))
-        tiles = [thumbnail(picture(each)["bytes"], _box(row)) for each, row in zip(images, shown, strict=True)]
+        return [thumbnail(picture(each)["bytes"], _box(row)) for each, row in zip(images, shown, strict=True)]
     except (XvError, OSError):
         crops = ((encoded(row["crop"]), row) for row in shown)
-        tiles = [thumbnail(crop, (0, 0, row["w"], row["h"]), context=1.0) for crop, row in crops if crop]
-    return sheet(tiles or [None], columns=N_REGIONS, rows=1, tile_px=96)
+        return [thumbnail(crop, (0, 0, row["w"], row["h"]), context=1.0) for crop, row in crops if crop]
 
 
 def _box(row: Mapping[str, Any]) -> tuple[int, int, int, int]:
