@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from xvcore.version import VERSION
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.events.schemas.automations import AutomationCore
 
 FOLDER = Path(__file__).resolve().parent
 PREFECT_FILE = FOLDER / "prefect.yaml"
@@ -110,15 +112,18 @@ async def bootstrap(pool: str = POOL, pool_type: str = "process", job_template: 
     entries = deployments_in(pool, pool_type)
     async with get_client() as client:
         await _make_pool(client, pool, pool_type, job_template)
-        await _make_automations(client)
         before = await _registered(client, pool)
         if set(before) == _keys(entries) and {each.version for each in before.values()} == {version()}:
+            if pool == POOL:
+                await _make_automations(client)
             sys.stdout.write("deployments: unchanged\n")
             return
         _deploy(entries)
         after = await _registered(client, pool)
         _check(entries, after)
         await _keep_active(client, before, after)
+        if pool == POOL:
+            await _make_automations(client)
     sys.stdout.write(f"deployments: {', '.join(sorted(_keys(entries)))} ({version()})\n")
 
 
@@ -150,14 +155,47 @@ async def _own_template(pool_type: str) -> dict[str, Any]:
     return template
 
 
+def automations(identities: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return the entries of the table of automations, deployments in it named by their ids.
+
+    Parameters
+    ----------
+    identities : id of each deployment by ``FLOW/DEPLOYMENT``, the name that the table has
+
+    Raises
+    ------
+    XvError
+        The table names a deployment that there is not.
+    """
+    entries: list[dict[str, Any]] = yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]
+    for action in (action for entry in entries for action in entry["actions"] if "deployment" in action):
+        name = action.pop("deployment")
+        if name not in identities:
+            raise XvError(f"no deployment {name!r} (known: {', '.join(sorted(identities))}); see {AUTOMATIONS_FILE}")
+        action["deployment_id"] = str(identities[name])
+    return entries
+
+
 async def _make_automations(client: "PrefectClient") -> None:
-    """Create each automation once; one that is there is left as it is, switched off or not."""
+    """Create each automation once; one that is there is left as it is, but for a deployment that was made anew."""
     from prefect.events.schemas.automations import AutomationCore
 
-    for entry in yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]:
+    flow_names = {each.id: each.name for each in await client.read_flows()}
+    identities = {f"{flow_names[each.flow_id]}/{each.name}": each.id for each in await client.read_deployments()}
+    for entry in automations(identities):
         automation = AutomationCore.model_validate(entry)
-        if not await client.read_automations_by_name(automation.name):
+        known = await client.read_automations_by_name(automation.name)
+        if not known:
             await client.create_automation(automation)
+        for each in known:
+            if _deployments_of(each) - set(identities.values()):
+                await client.update_automation(each.id, each.model_copy(update={"actions": automation.actions}))
+
+
+def _deployments_of(automation: "AutomationCore") -> set[object]:
+    """Return the ids of the deployments that an automation runs."""
+    identities = (getattr(action, "deployment_id", None) for action in automation.actions)
+    return {each for each in identities if each is not None}
 
 
 async def _registered(client: "PrefectClient", pool: str) -> "dict[str, DeploymentResponse]":

@@ -8,18 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
-import pandas as pd
 from prefect import task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
 from flows.forms import settings_of
 from flows.progress import watch
@@ -225,11 +220,11 @@ def do_classes(
             if not state.is_completed():
                 failures.append(f"{unfinished[shard.models[0]].classifier.name} join: {state.message}")
     for run in unfinished.values():
-        conclude(run)
+        announce_end(run, conclude(run))
     if after:
         after(specs)
     if request.mine(classes):
-        _show(runs, request.mine(classes), failures)
+        show(runs, request.mine(classes), failures)
     if failures:
         raise XvError(f"{len(failures)} of {sum(map(len, todo.values()))} classes failed: " + "; ".join(failures))
     return {run.run_id: classes for run in runs}
@@ -286,42 +281,3 @@ def check_names(runs: list[Run[Settings]]) -> None:
                 f"two networks are called {run.classifier.name!r} ({other.spec.model}, {run.spec.model}); "
                 "name one of them: MODEL?name=OTHER"
             )
-
-
-def _show(runs: list[Run[Settings]], classes: list[str], failures: list[str]) -> None:
-    """Leave two artifacts: a table with a row per network and class, and what the run found in Markdown."""
-    records = [(run, run.store.read("class_runs", run.run_id, each).iloc[0]) for run in runs for each in classes]
-    counts = [
-        name for name in records[0][1].index if name.startswith("n_") and any(pd.notna(r[name]) for _, r in records)
-    ]
-    rows = [
-        {
-            "network": run.classifier.name,
-            "class": record["class_name"],
-            "status": record["status"],
-            **{name.removeprefix("n_"): int(record[name]) if pd.notna(record[name]) else None for name in counts},
-            "seconds": round(float(record["seconds"]), 1),
-            "error": record["error"] or "",
-        }
-        for run, record in records
-    ]
-    method = runs[0].settings.method
-    dataset = re.sub(r"[^a-z0-9]+", "-", runs[0].dataset.name.lower()).strip("-")[-40:].strip("-")
-    create_table_artifact(table=rows, key=f"{method}-classes-{dataset}", description="One row per network and class")
-    names = [name.removeprefix("n_") for name in counts]
-    lines = [
-        f"# {method.replace('-', ' ').capitalize()}",
-        "",
-        f"Dataset `{runs[0].dataset.name}`, {len(classes)} classes; store `{runs[0].store.url}`.",
-        "",
-        f"| network | classes | {' | '.join(names)} | run |",
-        "|---" * (len(names) + 3) + "|",
-    ]
-    for run in runs:
-        of_network = [row for row in rows if row["network"] == run.classifier.name]
-        totals = " | ".join(str(sum(row[name] or 0 for row in of_network)) for name in names)
-        lines.append(f"| {run.classifier.name} | {len(of_network)} | {totals} | `{run.run_id}` |")
-    if failures:
-        lines += ["", "## Failures", "", *(f"- {failure}" for failure in failures)]
-    markdown = "\n".join(lines)
-    create_markdown_artifact(markdown=markdown, key=f"{method}-summary-{dataset}", description="What the run found")

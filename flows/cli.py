@@ -244,6 +244,8 @@ def _prepare_prefect(*, verbose: bool) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "ERROR",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore,flows",
+        # Of commands that are no flow, e.g. training.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "DO_NOT_TRACK": "1",
     }
     for name, value in defaults.items():

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -16,13 +17,16 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 import flows
-from deployments.bootstrap import AUTOMATIONS_FILE, POOL, PREFECT_FILE, SHARDS, deployments, deployments_in
+from deployments.bootstrap import POOL, PREFECT_FILE, SHARDS, automations, deployments, deployments_in
 from flows.classes import ClassesRequest
 from flows.cli import app
 from flows.up import HEARTBEAT_SECONDS
 from flows.up import POOL as POOL_OF_UP
+from xvcore.errors import XvError
 
 pytestmark = pytest.mark.filterwarnings("default")
+IDENTITIES = {f"{flow}/{name}": uuid4() for flow, name in [("write-report", "report"), ("analyse", "analyse")]}
+AUTOMATIONS = [AutomationCore.model_validate(each) for each in automations(IDENTITIES)]
 ENTRIES = {entry["name"]: entry for entry in deployments() if entry["name"] != POOL}
 """Of flows with a form; the others are of shards."""
 
@@ -145,9 +149,21 @@ def test_every_key_of_the_table_is_one_that_prefect_knows() -> None:
 
 def test_no_healthy_run_is_called_crashed() -> None:
     """Measured: with a window below three heartbeats, runs that were well were marked crashed."""
-    automations = [
-        AutomationCore.model_validate(each) for each in yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]
-    ]
-    silent = next(each for each in automations if each.name == "xv-runs-that-fell-silent")
+    silent = next(each for each in AUTOMATIONS if each.name == "xv-runs-that-fell-silent")
     assert silent.trigger.within.total_seconds() >= 3 * HEARTBEAT_SECONDS
-    assert len({each.name for each in automations}) == len(automations)
+    assert len({each.name for each in AUTOMATIONS}) == len(AUTOMATIONS)
+
+
+def test_a_report_follows_every_complete_run() -> None:
+    (after,) = [each for each in AUTOMATIONS if each.name == "xv-report-after-run"]
+    (action,) = after.actions
+    assert after.enabled
+    assert after.trigger.expect == {"xv.run.complete"}
+    assert action.deployment_id == IDENTITIES["write-report/report"]
+    schema = parameter_schema(_flow("report")).model_dump_for_openapi()
+    assert validate(action.parameters, schema) == []
+
+
+def test_an_automation_of_a_deployment_that_is_not_there_is_refused() -> None:
+    with pytest.raises(XvError, match="write-report/report"):
+        automations({})

@@ -5,7 +5,7 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from xvcore.stages.device import device_name, forget_peak, peak_bytes
 from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
+from xvcore.stages.thumbnails import Thumbnail
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -71,11 +72,16 @@ class Pipeline:
     stages : in their order
     count : counts what the stages of a class left
     gather : joins what the classes left into the tables of the whole run; None where every table is of a class
+    pictures : yields what the run found, most telling first, given the rows of ``class_runs`` of its complete classes;
+        it is asked for a few and reads no more than these need
+    pictures_of_all : the same for what several networks show only together
     """
 
     stages: tuple[Stage, ...]
     count: Callable[[Run[Any], str], Counts]
     gather: Callable[[Run[Any]], None] | None = None
+    pictures: Callable[[Run[Any], pd.DataFrame], Iterator[Thumbnail]] | None = None
+    pictures_of_all: Callable[[Sequence[Run[Any]]], Iterator[Thumbnail]] | None = None
 
 
 pipelines: Registry[Pipeline] = Registry("method", "xvcore.stages.pipelines")
@@ -121,14 +127,14 @@ def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress |
     """Run one stage of one class unless its table is there; return what it counted, None where it was done before."""
     stage = next(each for each in stages_of(run) if each.verb == verb)
     if stage.table and run.store.has(stage.table, run.run_id, class_id):
-        logger.info("%s %s: %s was done before", run.classifier.name, class_id, verb)
+        logger.info("%s: was done before", _title(run, class_id, verb))
         return None
     device = run.classifier.device
     forget_peak(device)
     started = time.monotonic()
     count = _in_memory(run, f"{class_id}: {verb}", lambda fitting: stage.work(fitting, class_id, progress))
     seconds = time.monotonic() - started
-    logger.info("%s %s: %s counted %d in %.1f s", run.classifier.name, class_id, verb, count, seconds)
+    logger.info("%s: %d in %.1f s", _title(run, class_id, verb), count, seconds)
     record = _record(run, class_id)
     times = json.loads(record.get("seconds_by_stage") or "{}")
     times[verb] = round(seconds, 3)
@@ -222,6 +228,10 @@ def _in_memory(run: Run[Settings], what: str, work: Callable[[Run[Settings]], Re
     message = "%s %s: out of GPU memory with a batch size of %d; again with %d"
     logger.warning(message, run.classifier.name, what, run.spec.batch_size, half)
     return _in_memory(dataclasses.replace(run, spec=dataclasses.replace(run.spec, batch_size=half)), what, work)
+
+
+def _title(run: Run[Settings], class_id: str, verb: str) -> str:
+    return f"{run.classifier.name} · {run.class_info(class_id).class_name} · {verb}"
 
 
 def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progress | None:
