@@ -1,7 +1,5 @@
 """What an undisturbed run leaves."""
 
-from pathlib import Path
-
 import pytest
 from results import SLOW, summarise
 
