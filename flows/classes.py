@@ -3,6 +3,7 @@
 A method's own module (:mod:`flows.summarise`) adds its form of parameters and two flows of a few lines.
 """
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar, cast
@@ -32,6 +33,9 @@ from xvcore.stages.run import (
     opened,
 )
 from xvcore.stages.settings import Settings
+
+
+logger = logging.getLogger("flows.classes")
 
 
 class ClassesRequest(BaseModel):
@@ -216,17 +220,20 @@ def do_classes(
             for model, run in unfinished.items()
             if pipeline.has_gather(run) and has_ended(run)
         ]
-        for shard, state in run_shards(place, joins, request.fan_out, join=True):
-            if not state.is_completed():
-                failures.append(f"{unfinished[shard.models[0]].classifier.name} join: {state.message}")
-    for run in unfinished.values():
-        announce_end(run, conclude(run))
+        not_joined = {
+            shard.models[0]: f"{unfinished[shard.models[0]].classifier.name} join: {state.message}"
+            for shard, state in run_shards(place, joins, request.fan_out, join=True)
+            if not state.is_completed()
+        }
+    for model, run in unfinished.items():
+        announce_end(run, conclude(run, joined=model not in not_joined))
     if after:
         after(specs)
+    problems = [*failures, *not_joined.values()]
     if request.mine(classes):
-        show(runs, request.mine(classes), failures)
-    if failures:
-        raise XvError(f"{len(failures)} of {sum(map(len, todo.values()))} classes failed: " + "; ".join(failures))
+        show(runs, request.mine(classes), problems)
+    if problems:
+        raise XvError(f"{len(failures)} of {sum(map(len, todo.values()))} classes failed: " + "; ".join(problems))
     return {run.run_id: classes for run in runs}
 
 
@@ -245,6 +252,7 @@ def _do_each(place: Place, request: Request, runs: dict[str, Run[Settings]], tod
         UUID, create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
     )
     for shard, state in run_shards(place, shards, request.fan_out):
+        logger.info("%s: %s, %d of %d classes", shard.title, state.name, done + len(shard.classes), total)
         if not state.is_completed():
             failures += _failures(runs[shard.models[0]], shard.classes, state)
         done += len(shard.classes)

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,14 @@ MaxImages = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")]
 BatchSize = Annotated[int, typer.Option(help="Images at once; does not change the numbers", min=1)]
 Shard = Annotated[str, typer.Option(help="K/N: only the K-th and every N-th class after it; N processes share a store")]
+To = Annotated[
+    Literal["here", "pool", "ray"],
+    typer.Option("--fan-out", help="Where shards are computed: here, by the workers or jobs of a work pool, on Ray"),
+]
+Pool = Annotated[str, typer.Option(help="Name of the work pool of --fan-out pool")]
+RayAddress = Annotated[str, typer.Option(help="HOST:PORT of the cluster of --fan-out ray; auto: this machine's")]
+ShardSize = Annotated[int, typer.Option(help="Classes of one shard", min=1)]
+AtOnce = Annotated[int, typer.Option(help="Shards handed out at a time", min=1, max=200)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +54,11 @@ class ClassFlags:
     device: Device = "auto"
     batch_size: BatchSize = 16
     shard: Shard = "1/1"
+    to: To = "here"
+    pool: Pool = "xv"
+    ray_address: RayAddress = "auto"
+    shard_size: ShardSize = 1
+    at_once: AtOnce = 32
 
     def changes(self) -> dict[str, str]:
         """Return the parameters of the method that were set."""
@@ -56,8 +69,9 @@ class ClassFlags:
         """Return the fields of a request, but for the settings."""
         apart = {"model", "settings", "max_images"}
         given = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name not in apart}
+        fan_out = {name: given.pop(name) for name in ("to", "pool", "ray_address", "shard_size", "at_once")}
         read = {"classes": names(self.classes), "class_map": pairs(self.class_map, "--class-map")}
-        return {**given, **read, "models": self.model}
+        return {**given, **read, "models": self.model, "fan_out": fan_out}
 
 
 def with_class_flags(command: Callable[..., None]) -> Callable[..., None]:

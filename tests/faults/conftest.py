@@ -1,6 +1,5 @@
 """What an undisturbed run leaves."""
 
-
 import pytest
 from results import SLOW, summarise
 

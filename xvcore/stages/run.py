@@ -118,17 +118,18 @@ def has_ended(run: Run[Settings]) -> bool:
     return set(_ends(run)) == set(_known_row(run)["class_ids"])
 
 
-def conclude(run: Run[Settings]) -> str:
+def conclude(run: Run[Settings], *, joined: bool = True) -> str:
     """Set the run's status from the records of its classes, publish its tables, and return the status.
 
-    ``complete`` when every class asked for is complete or skipped, ``failed`` when one failed, else ``running``: other
-    shards are still at work. When the last of them ends meanwhile, it is all done again: what was joined here without
+    ``complete`` when every class asked for is complete or skipped, ``failed`` when one failed or what the classes left
+    could not be joined (``joined``), else ``running``: other shards are still at work. When the last of them ends meanwhile, it is all done again: what was joined here without
     its classes may have replaced what it joined.
     """
     known = _known_row(run)
     ends = _ends(run)
     done = [record for record in ends.values() if record["status"] != "failed"]
-    status = "complete" if len(done) == len(known["class_ids"]) else "failed" if len(done) < len(ends) else "running"
+    has_failed = len(done) < len(ends) or not joined
+    status = "failed" if has_failed else "complete" if len(done) == len(known["class_ids"]) else "running"
     row = {
         **_run_row(run),
         "created_at": known["created_at"],
@@ -143,7 +144,7 @@ def conclude(run: Run[Settings]) -> str:
         run.store.publish(run.run_id)
     now = _ends(run)
     is_outdated = _states(now) != _states(ends) and set(now) == set(_known_row(run)["class_ids"])
-    return conclude(run) if is_outdated else status
+    return conclude(run, joined=joined) if is_outdated else status
 
 
 def _ends(run: Run[Settings]) -> dict[str, Any]:
