@@ -34,7 +34,6 @@ from xvcore.stages.run import (
 )
 from xvcore.stages.settings import Settings
 
-
 logger = logging.getLogger("flows.classes")
 
 

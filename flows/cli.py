@@ -19,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # square brackets are square brackets
 )
 
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, logs, password, state")]

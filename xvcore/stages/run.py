@@ -122,8 +122,8 @@ def conclude(run: Run[Settings], *, joined: bool = True) -> str:
     """Set the run's status from the records of its classes, publish its tables, and return the status.
 
     ``complete`` when every class asked for is complete or skipped, ``failed`` when one failed or what the classes left
-    could not be joined (``joined``), else ``running``: other shards are still at work. When the last of them ends meanwhile, it is all done again: what was joined here without
-    its classes may have replaced what it joined.
+    could not be joined (``joined``), else ``running``: other shards are still at work. When the last of them ends
+    meanwhile, it is all done again: what was joined here without its classes may have replaced what it joined.
     """
     known = _known_row(run)
     ends = _ends(run)
