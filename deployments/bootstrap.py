@@ -13,7 +13,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +28,14 @@ from xvcore.version import VERSION
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.events.schemas.automations import AutomationCore
 
 FOLDER = Path(__file__).resolve().parent
 PREFECT_FILE = FOLDER / "prefect.yaml"
 AUTOMATIONS_FILE = FOLDER / "automations.yaml"
 POOL = "xv"
+SHARDS = "shards"
+"""The work queue of the flows that compute; in a second pool there is nothing else."""
 HIDDEN = ("PREFECT_DEFAULT_WORK_POOL_NAME", "XV_FOLDER")
 """Not to be seen while deploying: a default work pool wins over the table's, and a folder is each worker's own."""
 
@@ -39,6 +44,25 @@ def deployments() -> list[dict[str, Any]]:
     """Return the entries of the table of deployments."""
     entries: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
     return entries
+
+
+def deployments_in(pool: str, pool_type: str) -> list[dict[str, Any]]:
+    """Return the entries as they are registered in a work pool: all in ours, those of shards alone in a second one."""
+    return [
+        entry | _in_pool(entry, pool, pool_type) for entry in deployments() if pool == POOL or _computes_shards(entry)
+    ]
+
+
+def _computes_shards(entry: dict[str, Any]) -> bool:
+    return bool(entry["work_pool"].get("work_queue_name") == SHARDS)
+
+
+def _in_pool(entry: dict[str, Any], pool: str, pool_type: str) -> dict[str, Any]:
+    """Return what differs of an entry: shards are named by the pool, what hands them out needs no GPU."""
+    if _computes_shards(entry):
+        return {"name": pool, "work_pool": entry["work_pool"] | {"name": pool}}
+    no_gpu = {"job_variables": {"gpus": 0, "node_selector": {}}} if pool_type == "kubernetes" else {}
+    return {"work_pool": entry["work_pool"] | no_gpu}
 
 
 @functools.cache
@@ -74,46 +98,51 @@ def wait_for_server(api_url: str, *, seconds: float) -> None:
         time.sleep(1)
 
 
-async def bootstrap(pool_type: str = "process", job_template: Path | None = None) -> None:
-    """Bring work pool, automations and deployments of the server to what this version of xv ships.
+async def bootstrap(pool: str = POOL, pool_type: str = "process", job_template: Path | None = None) -> None:
+    """Bring a work pool, its deployments and the automations of the server to what this version of xv ships.
 
     Parameters
     ----------
+    pool : name of the work pool; another than ``xv`` computes shards for runs that fan out to it by name
     pool_type : process or kubernetes
     job_template : base job template of the work pool (JSON); none: Prefect's own for that type
     """
     from prefect.client.orchestration import get_client
 
+    entries = deployments_in(pool, pool_type)
     async with get_client() as client:
-        await _make_pool(client, pool_type, job_template)
-        await _make_automations(client)
-        before = await _registered(client)
-        if set(before) == _names() and {each.version for each in before.values()} == {version()}:
+        await _make_pool(client, pool, pool_type, job_template)
+        before = await _registered(client, pool)
+        if set(before) == _keys(entries) and {each.version for each in before.values()} == {version()}:
+            if pool == POOL:
+                await _make_automations(client)
             sys.stdout.write("deployments: unchanged\n")
             return
-        _deploy()
-        after = await _registered(client)
-        _check(after)
+        _deploy(entries)
+        after = await _registered(client, pool)
+        _check(entries, after)
         await _keep_active(client, before, after)
-    sys.stdout.write(f"deployments: {', '.join(sorted(after))} ({version()})\n")
+        if pool == POOL:
+            await _make_automations(client)
+    sys.stdout.write(f"deployments: {', '.join(sorted(_keys(entries)))} ({version()})\n")
 
 
-async def _make_pool(client: "PrefectClient", pool_type: str, job_template: Path | None) -> None:
+async def _make_pool(client: "PrefectClient", name: str, pool_type: str, job_template: Path | None) -> None:
     """Create the work pool, or bring its template to the given one."""
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
     template = json.loads(job_template.read_text()) if job_template else None
     try:
-        pool = await client.read_work_pool(POOL)
+        pool = await client.read_work_pool(name)
     except ObjectNotFound:
         given = {"base_job_template": template} if template else {"base_job_template": await _own_template(pool_type)}
-        await client.create_work_pool(WorkPoolCreate(name=POOL, type=pool_type, **given))
+        await client.create_work_pool(WorkPoolCreate(name=name, type=pool_type, **given))
         return
     if pool.type != pool_type:
-        raise XvError(f"work pool {POOL!r} is of type {pool.type}, not {pool_type}: delete it first, or give its type")
+        raise XvError(f"work pool {name!r} is of type {pool.type}, not {pool_type}: delete it first, or give its type")
     if template and pool.base_job_template != template:
-        await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 
 async def _own_template(pool_type: str) -> dict[str, Any]:
@@ -126,43 +155,81 @@ async def _own_template(pool_type: str) -> dict[str, Any]:
     return template
 
 
+def automations(identities: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return the entries of the table of automations, deployments in it named by their ids.
+
+    Parameters
+    ----------
+    identities : id of each deployment by ``FLOW/DEPLOYMENT``, the name that the table has
+
+    Raises
+    ------
+    XvError
+        The table names a deployment that there is not.
+    """
+    entries: list[dict[str, Any]] = yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]
+    for action in (action for entry in entries for action in entry["actions"] if "deployment" in action):
+        name = action.pop("deployment")
+        if name not in identities:
+            raise XvError(f"no deployment {name!r} (known: {', '.join(sorted(identities))}); see {AUTOMATIONS_FILE}")
+        action["deployment_id"] = str(identities[name])
+    return entries
+
+
 async def _make_automations(client: "PrefectClient") -> None:
-    """Create each automation once; one that is there is left as it is, switched off or not."""
+    """Create each automation once; one that is there is left as it is, but for a deployment that was made anew."""
     from prefect.events.schemas.automations import AutomationCore
 
-    for entry in yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]:
+    flow_names = {each.id: each.name for each in await client.read_flows()}
+    identities = {f"{flow_names[each.flow_id]}/{each.name}": each.id for each in await client.read_deployments()}
+    for entry in automations(identities):
         automation = AutomationCore.model_validate(entry)
-        if not await client.read_automations_by_name(automation.name):
+        known = await client.read_automations_by_name(automation.name)
+        if not known:
             await client.create_automation(automation)
+        for each in known:
+            if _deployments_of(each) - set(identities.values()):
+                await client.update_automation(each.id, each.model_copy(update={"actions": automation.actions}))
 
 
-async def _registered(client: "PrefectClient") -> dict[str, "DeploymentResponse"]:
-    """Return the deployments of the table that the server has, by name."""
+def _deployments_of(automation: "AutomationCore") -> set[object]:
+    """Return the ids of the deployments that an automation runs."""
+    identities = (getattr(action, "deployment_id", None) for action in automation.actions)
+    return {each for each in identities if each is not None}
+
+
+async def _registered(client: "PrefectClient", pool: str) -> "dict[str, DeploymentResponse]":
+    """Return the deployments of xv that the server has in a pool, by entrypoint."""
+    known = {entry["entrypoint"] for entry in deployments()}
     entries = await client.read_deployments()
-    return {each.name: each for each in entries if each.name in _names() and each.work_pool_name == POOL}
+    return {str(each.entrypoint): each for each in entries if each.entrypoint in known and each.work_pool_name == pool}
 
 
-def _deploy() -> None:
-    """Register the whole table, with what must not get into it hidden: see :data:`HIDDEN`."""
+def _deploy(entries: list[dict[str, Any]]) -> None:
+    """Register entries of the table, with what must not get into it hidden: see :data:`HIDDEN`."""
     environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
-    done = subprocess.run(
-        command,
-        cwd=FOLDER.parent,
-        env=environment | {"XV_DEPLOYMENTS": version()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    table = {**yaml.safe_load(PREFECT_FILE.read_text()), "deployments": entries}
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Path(folder) / "prefect.yaml"
+        chosen.write_text(yaml.safe_dump(table, sort_keys=False))
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(chosen)]
+        done = subprocess.run(
+            command,
+            cwd=FOLDER.parent,
+            env=environment | {"XV_DEPLOYMENTS": version()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise XvError(f"the deployments were not registered:\n{done.stdout}\n{done.stderr}")
 
 
-def _check(registered: dict[str, "DeploymentResponse"]) -> None:
+def _check(entries: list[dict[str, Any]], registered: dict[str, "DeploymentResponse"]) -> None:
     """Refuse a table of which a part was skipped: Prefect only prints a line then."""
-    missing = _names() - set(registered)
+    missing = _keys(entries) - set(registered)
     if missing:
-        raise XvError(f"not registered in work pool {POOL!r}: {', '.join(sorted(missing))}; see {PREFECT_FILE}")
+        raise XvError(f"not registered: {', '.join(sorted(missing))}; see {PREFECT_FILE}")
     stale = sorted(name for name, each in registered.items() if each.version != version())
     if stale:
         raise XvError(f"still of an older version: {', '.join(stale)}; see {PREFECT_FILE}")
@@ -179,13 +246,14 @@ async def _keep_active(
                 await client.update_deployment_schedule(each.id, schedule.id, active=True)
 
 
-def _names() -> set[str]:
-    return {entry["name"] for entry in deployments()}
+def _keys(entries: list[dict[str, Any]]) -> set[str]:
+    return {entry["entrypoint"] for entry in entries}
 
 
 def main() -> None:
     """Run from a terminal, a container or `xv up`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pool", default=POOL, help="another than xv: a further pool, that computes shards")
     parser.add_argument("--pool-type", choices=["process", "kubernetes"], default="process")
     parser.add_argument("--job-template", type=Path, help="base job template of the work pool, JSON")
     parser.add_argument("--wait", type=float, default=300, help="seconds until the server has to answer")
@@ -195,7 +263,7 @@ def main() -> None:
         sys.exit("error: PREFECT_API_URL is not set: which server?")
     try:
         wait_for_server(api_url, seconds=options.wait)
-        asyncio.run(bootstrap(options.pool_type, options.job_template))
+        asyncio.run(bootstrap(options.pool, options.pool_type, options.job_template))
     except XvError as error:
         sys.exit(f"error: {error}")
 

@@ -1,1 +1,5 @@
 """Prefect flows and the ``xv`` command line: they schedule what ``xvcore.stages`` does and add no numbers."""
+
+from flows.logs import heed
+
+heed()

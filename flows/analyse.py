@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, Field, create_model
 
-from flows.classes import ClassesRequest, do_class, do_classes
+from flows.classes import ClassesRequest, do_classes, do_shard
 from flows.forms import form, settings_of
 from xvcore.stages.analysis import analyses
 from xvcore.stages.compare import check_number, compare
@@ -40,14 +40,15 @@ class AnalyseRequest(ClassesRequest):
         return settings
 
 
-@flow(name="analyse-class", flow_run_name="{request.title}")
-def analyse_class(request: AnalyseRequest) -> dict[str, Any]:
-    """Do what is left to do of one class for one network and return its record.
+@flow(name="analyse-shard", flow_run_name="{request.title}")
+def analyse_shard(request: AnalyseRequest, *, join: bool = False) -> list[str]:
+    """Do what is left to do of some classes for one network, and return them.
 
     Args:
-        request: one network and one class.
+        request: one network and some classes.
+        join: join what all classes of the run left, instead of computing some.
     """
-    return do_class(request)
+    return do_shard(request, join=join)
 
 
 @flow(name="analyse", flow_run_name="{request.settings.analysis}")
@@ -58,7 +59,7 @@ def analyse(request: AnalyseRequest) -> dict[str, list[str]]:
         request: dataset, networks, classes, store, the analysis and every parameter of it.
     """
     check_number(request.settings.analysis, len(request.models))
-    return do_classes(request, analyse_class, after=compare_networks)
+    return do_classes(request, analyse_shard, after=compare_networks)
 
 
 @task(cache_policy=NO_CACHE)

@@ -4,22 +4,18 @@ A method's own module (:mod:`flows.summarise`) adds its form of parameters and t
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
-import pandas as pd
 from prefect import task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from flows.artifacts import announce_end, show
+from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
 from flows.forms import settings_of
 from flows.progress import watch
 from xvcore.errors import XvError
@@ -65,6 +61,7 @@ class ClassesRequest(BaseModel):
     ] = {}
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:N; does not change what is computed")] = "auto"
     batch_size: Annotated[int, Field(description="Images at once; does not change the numbers", ge=1, le=4096)] = 16
+    fan_out: Annotated[FanOut, Field(description="Where it is computed; does not change what is computed")] = FanOut()
     shard: Annotated[
         str,
         Field(
@@ -111,16 +108,17 @@ class ClassesRequest(BaseModel):
 
     @property
     def title(self) -> str:
-        """First network and first class, without the paths: the name of a child flow run."""
-        return f"{re.split('[@?]', self.models[0])[0]} · {self.classes[0]}"
+        """First network and first class, without the paths, and how many more: the name of a child flow run."""
+        more = f" and {len(self.classes) - 1} more" if len(self.classes) > 1 else ""
+        return f"{re.split('[@?]', self.models[0])[0]} · {self.classes[0]}{more}"
 
-    def of_class(self: "Request", model: str, class_id: str) -> "Request":
-        """Return the same request for one network and one class: the parameters of a child flow run."""
-        return self.model_copy(update={"models": [model], "classes": [class_id], "shard": "1/1"})
+    def of_shard(self: "Request", model: str, classes: Sequence[str]) -> "Request":
+        """Return the same request for one network and some classes, computed where it arrives."""
+        changes = {"models": [model], "classes": list(classes), "shard": "1/1", "fan_out": FanOut()}
+        return self.model_copy(update=changes)
 
 
 Request = TypeVar("Request", bound=ClassesRequest)
-ClassOfRun = tuple[RunSpec[Settings], Run[Settings], str]
 
 
 def _is_worth_another_try(_task: Any, _run: Any, state: State) -> bool:
@@ -143,33 +141,60 @@ def gather(spec: RunSpec[Settings]) -> None:
     pipeline.gather(opened(spec))
 
 
-def do_class(request: ClassesRequest) -> dict[str, Any]:
-    """Do what is left to do of one class for one network and return its record: the body of a child flow."""
-    (spec,), (class_id,) = request.specs(), request.classes
+def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
+    """Do what is left to do of some classes for one network, and return them: the body of the flow of a shard.
+
+    Parameters
+    ----------
+    request : one network and some classes
+    join : join what the classes of the run left, instead of computing them
+
+    Raises
+    ------
+    XvError
+        At the end, if any class failed, with all reasons.
+    """
+    (spec,) = request.specs()
     run = opened(spec)
-    announce(run, [class_id])
+    if join:
+        gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
+        return request.classes
+    announce(run, request.classes)
+    errors: dict[str, Exception] = {}
+    for class_id in request.classes:
+        if not pipeline.is_complete(run, class_id):
+            try:
+                _do_class(spec, run, class_id)
+            except Exception as error:  # noqa: BLE001  whatever it was, it is recorded and raised when the others are done
+                errors[class_id] = error
+    if len(request.classes) == 1 and errors:
+        raise errors[request.classes[0]]
+    if errors:
+        reasons = "; ".join(f"{class_id}: {type(error).__name__}: {error}" for class_id, error in errors.items())
+        raise XvError(f"{len(errors)} of {len(request.classes)} classes failed: {reasons}")
+    return request.classes
+
+
+def _do_class(spec: RunSpec[Settings], run: Run[Settings], class_id: str) -> None:
     pipeline.begin(run, class_id)
     try:
         for stage in pipeline.stages_of(run):
             run_stage.with_options(name=stage.verb, task_run_name=stage.verb)(spec, class_id, stage.verb)
-        record = pipeline.finish(run, class_id)
+        pipeline.finish(run, class_id)
     except BaseException as error:
         pipeline.fail(run, class_id, error)
         raise
-    return {key: value for key, value in record.items() if key != "finished_at"}
 
 
 def do_classes(
-    request: Request,
-    class_flow: Callable[..., State],
-    after: Callable[[list[RunSpec[Settings]]], object] | None = None,
+    request: Request, shard_flow: ShardFlow, after: Callable[[list[RunSpec[Settings]]], object] | None = None
 ) -> dict[str, list[str]]:
-    """Run a child flow for each class and network, publish the tables, and fail at the end if any class failed.
+    """Run a child flow for each shard, publish the tables, and fail at the end if any class failed.
 
     Parameters
     ----------
-    request : dataset, networks, classes, store and every parameter of the method
-    class_flow : the flow of one class, called with the request of that class
+    request : dataset, networks, classes, store, where to compute, and every parameter of the method
+    shard_flow : the flow of a shard, see :func:`do_shard`
     after : called when the tables of every network are published, also where classes failed
     """
     specs = request.specs()
@@ -177,42 +202,65 @@ def do_classes(
     check_names(runs)
     classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
     check_targets(runs, classes)
-    unfinished = [(spec, run) for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)]
-    for _, run in unfinished:
+    unfinished = {spec.model: run for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)}
+    for run in unfinished.values():
         announce(run, classes)
-    todo = [
-        (spec, run, class_id)
-        for spec, run in unfinished
-        for class_id in request.mine(classes)
-        if not pipeline.is_complete(run, class_id)
-    ]
-    failures = _do_each(todo, request, class_flow)
-    for spec, run in unfinished:
-        if has_ended(run):
-            gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
-        conclude(run)
+    todo = {
+        model: [class_id for class_id in request.mine(classes) if not pipeline.is_complete(run, class_id)]
+        for model, run in unfinished.items()
+    }
+    with place_of(request.fan_out, shard_flow) as place:
+        failures = _do_each(place, request, unfinished, todo)
+        joins = [
+            request.of_shard(model, classes)
+            for model, run in unfinished.items()
+            if pipeline.has_gather(run) and has_ended(run)
+        ]
+        for shard, state in run_shards(place, joins, request.fan_out, join=True):
+            if not state.is_completed():
+                failures.append(f"{unfinished[shard.models[0]].classifier.name} join: {state.message}")
+    for run in unfinished.values():
+        announce_end(run, conclude(run))
     if after:
         after(specs)
     if request.mine(classes):
-        _show(runs, request.mine(classes), failures)
+        show(runs, request.mine(classes), failures)
     if failures:
-        raise XvError(f"{len(failures)} of {len(todo)} classes failed: " + "; ".join(failures))
+        raise XvError(f"{len(failures)} of {sum(map(len, todo.values()))} classes failed: " + "; ".join(failures))
     return {run.run_id: classes for run in runs}
 
 
-def _do_each(todo: list[ClassOfRun], request: Request, class_flow: Callable[..., State]) -> list[str]:
-    """Run the child flow of each class in turn, move the bar, and return what failed."""
+def _do_each(place: Place, request: Request, runs: dict[str, Run[Settings]], todo: dict[str, list[str]]) -> list[str]:
+    """Compute the classes of each network, in shards, move the bar, and return what failed."""
+    size = request.fan_out.shard_size
+    shards = [
+        request.of_shard(model, classes[first : first + size])
+        for model, classes in todo.items()
+        for first in range(0, len(classes), size)
+    ]
+    total = sum(map(len, todo.values()))
     failures: list[str] = []
+    done = 0
     bar = cast(
         UUID, create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
     )
-    for index, (spec, run, class_id) in enumerate(todo):
-        state = class_flow(request.of_class(spec.model, class_id), return_state=True)
+    for shard, state in run_shards(place, shards, request.fan_out):
         if not state.is_completed():
-            failures.append(f"{run.classifier.name} {class_id}: {state.message}")
-        update_progress_artifact(bar, progress=100.0 * (index + 1) / len(todo))
+            failures += _failures(runs[shard.models[0]], shard.classes, state)
+        done += len(shard.classes)
+        update_progress_artifact(bar, progress=100.0 * done / total)
     update_progress_artifact(bar, progress=100.0)
     return failures
+
+
+def _failures(run: Run[Settings], classes: Sequence[str], state: State) -> list[str]:
+    """Return a line for each class of a shard that is not complete: its own reason, or how the shard ended."""
+    lines = []
+    for class_id in classes:
+        if not pipeline.is_complete(run, class_id):
+            reason = pipeline.reason_of_failure(run, class_id) or f"{state.name}: {state.message}"
+            lines.append(f"{run.classifier.name} {class_id}: {reason}")
+    return lines
 
 
 def check_targets(runs: list[Run[Settings]], classes: list[str]) -> None:
@@ -233,42 +281,3 @@ def check_names(runs: list[Run[Settings]]) -> None:
                 f"two networks are called {run.classifier.name!r} ({other.spec.model}, {run.spec.model}); "
                 "name one of them: MODEL?name=OTHER"
             )
-
-
-def _show(runs: list[Run[Settings]], classes: list[str], failures: list[str]) -> None:
-    """Leave two artifacts: a table with a row per network and class, and what the run found in Markdown."""
-    records = [(run, run.store.read("class_runs", run.run_id, each).iloc[0]) for run in runs for each in classes]
-    counts = [
-        name for name in records[0][1].index if name.startswith("n_") and any(pd.notna(r[name]) for _, r in records)
-    ]
-    rows = [
-        {
-            "network": run.classifier.name,
-            "class": record["class_name"],
-            "status": record["status"],
-            **{name.removeprefix("n_"): int(record[name]) if pd.notna(record[name]) else None for name in counts},
-            "seconds": round(float(record["seconds"]), 1),
-            "error": record["error"] or "",
-        }
-        for run, record in records
-    ]
-    method = runs[0].settings.method
-    dataset = re.sub(r"[^a-z0-9]+", "-", runs[0].dataset.name.lower()).strip("-")[-40:].strip("-")
-    create_table_artifact(table=rows, key=f"{method}-classes-{dataset}", description="One row per network and class")
-    names = [name.removeprefix("n_") for name in counts]
-    lines = [
-        f"# {method.replace('-', ' ').capitalize()}",
-        "",
-        f"Dataset `{runs[0].dataset.name}`, {len(classes)} classes; store `{runs[0].store.url}`.",
-        "",
-        f"| network | classes | {' | '.join(names)} | run |",
-        "|---" * (len(names) + 3) + "|",
-    ]
-    for run in runs:
-        of_network = [row for row in rows if row["network"] == run.classifier.name]
-        totals = " | ".join(str(sum(row[name] or 0 for row in of_network)) for name in names)
-        lines.append(f"| {run.classifier.name} | {len(of_network)} | {totals} | `{run.run_id}` |")
-    if failures:
-        lines += ["", "## Failures", "", *(f"- {failure}" for failure in failures)]
-    markdown = "\n".join(lines)
-    create_markdown_artifact(markdown=markdown, key=f"{method}-summary-{dataset}", description="What the run found")

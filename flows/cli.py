@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.flags import ClassFlags, Dataset, Device, StoreUrl, names, with_class_flags
 from xvcore.errors import XvError
 from xvcore.version import VERSION
 
@@ -20,152 +21,54 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Dataset = Annotated[str, typer.Option(help="KIND[:PATH][?key=value]: imagenet, imagefolder, cub, partbirds")]
-Models = Annotated[
-    list[str], typer.Option("--model", help="NAME[@WEIGHTS][?input=PX&resize=PX&labels=FILE&name=KEY]; repeatable")
-]
-Classes = Annotated[str, typer.Option(help="Ids or names of classes, separated by commas; none = all")]
-StoreUrl = Annotated[str, typer.Option("--store", help="Folder or fsspec URL of the results")]
-ClassMap = Annotated[
-    list[str], typer.Option("--class-map", help="CLASS=OUTPUT, where names do not tell (index, WordNet id or name)")
-]
-Set = Annotated[list[str], typer.Option("--set", help="Any parameter of the method, e.g. mask.smooth_steps=100")]
-MaxImages = Annotated[
-    int | None, typer.Option(help="Images of a class that are looked at [default: 100 for summarise, else all]", min=1)
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")]
-BatchSize = Annotated[int, typer.Option(help="Images at once; does not change the numbers", min=1)]
-Shard = Annotated[str, typer.Option(help="K/N: only the K-th and every N-th class after it; N processes share a store")]
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, logs, password, state")]
 RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
 
 
 @app.command()
-def summarise(
-    model: Models,
-    dataset: Dataset = "partbirds",
-    classes: Classes = "",
-    store: StoreUrl = "xv-store",
-    max_images: MaxImages = None,
-    settings: Set = [],  # noqa: B006  typer wants a list
-    class_map: ClassMap = [],  # noqa: B006
-    device: Device = "auto",
-    batch_size: BatchSize = 16,
-    shard: Shard = "1/1",
-) -> None:
+@with_class_flags
+def summarise(flags: ClassFlags) -> None:
     """Compute the visual summaries of classes for one network or several; running again resumes."""
     from flows.summarise import SummariseRequest, summarise_classes
 
-    _run(
-        summarise_classes,
-        SummariseRequest,
-        changes=_changes(settings, max_images),
-        dataset=dataset,
-        models=model,
-        classes=_names(classes),
-        store=store,
-        class_map=_pairs(class_map, "--class-map"),
-        device=device,
-        batch_size=batch_size,
-        shard=shard,
-    )
+    _run(summarise_classes, SummariseRequest, flags)
 
 
 @app.command()
-def evidence(
-    model: Models,
-    dataset: Dataset = "partbirds",
-    classes: Classes = "",
-    store: StoreUrl = "xv-store",
-    max_images: MaxImages = None,
-    settings: Set = [],  # noqa: B006
-    class_map: ClassMap = [],  # noqa: B006
-    device: Device = "auto",
-    batch_size: BatchSize = 16,
-    shard: Shard = "1/1",
-) -> None:
+@with_class_flags
+def evidence(flags: ClassFlags) -> None:
     """Compute what every patch says for its class (BagNets, networks that end in a mean); running again resumes."""
     from flows.evidence import EvidenceRequest, bagnet_evidence
 
-    _run(
-        bagnet_evidence,
-        EvidenceRequest,
-        changes=_changes(settings, max_images),
-        dataset=dataset,
-        models=model,
-        classes=_names(classes),
-        store=store,
-        class_map=_pairs(class_map, "--class-map"),
-        device=device,
-        batch_size=batch_size,
-        shard=shard,
-    )
+    _run(bagnet_evidence, EvidenceRequest, flags)
 
 
 @app.command()
-def units(
-    model: Models,
-    dataset: Dataset = "partbirds",
-    classes: Classes = "",
-    store: StoreUrl = "xv-store",
-    max_images: MaxImages = None,
-    settings: Set = [],  # noqa: B006
-    device: Device = "auto",
-    batch_size: BatchSize = 16,
-    shard: Shard = "1/1",
-) -> None:
+@with_class_flags
+def units(flags: ClassFlags) -> None:
     """Find what every unit of a network responds to most, and project it to the pixels; running again resumes."""
     from flows.units import UnitsRequest, top_activations
 
-    _run(
-        top_activations,
-        UnitsRequest,
-        changes=_changes(settings, max_images),
-        dataset=dataset,
-        models=model,
-        classes=_names(classes),
-        store=store,
-        device=device,
-        batch_size=batch_size,
-        shard=shard,
-    )
+    _run(top_activations, UnitsRequest, flags)
 
 
 @app.command()
+@with_class_flags
 def analyse(
-    analysis: Annotated[str, typer.Argument(help="Name of an analysis, see `xv list analyses`")],
-    model: Models,
-    dataset: Dataset = "partbirds",
-    classes: Classes = "",
-    store: StoreUrl = "xv-store",
-    max_images: MaxImages = None,
-    settings: Set = [],  # noqa: B006
-    class_map: ClassMap = [],  # noqa: B006
-    device: Device = "auto",
-    batch_size: BatchSize = 16,
+    analysis: Annotated[str, typer.Argument(help="Name of an analysis, see `xv list analyses`")], flags: ClassFlags
 ) -> None:
     """Answer a published question for whole classes, as tables and figures; running again resumes."""
     from xvcore.parameters import as_dict, replaced
     from xvcore.stages.analysis import analyses
     from xvcore.stages.compare import check_number
 
-    chosen = replaced(analyses[analysis].settings(), _changes(settings, max_images))
-    check_number(analysis, len(model))
+    chosen = replaced(analyses[analysis].settings(), flags.changes())
+    check_number(analysis, len(flags.model))
     from flows.analyse import AnalyseRequest
     from flows.analyse import analyse as analyse_classes
 
-    request = AnalyseRequest(
-        settings={"analysis": analysis, **as_dict(chosen)},
-        dataset=dataset,
-        models=model,
-        classes=_names(classes),
-        store=store,
-        class_map=_pairs(class_map, "--class-map"),
-        device=device,
-        batch_size=batch_size,
-    )
-    analyse_classes(request)
-    _show_status(store)
+    analyse_classes(AnalyseRequest(settings={"analysis": analysis, **as_dict(chosen)}, **flags.request()))
+    _show_status(flags.store)
 
 
 @app.command()
@@ -340,7 +243,9 @@ def _prepare_prefect(*, verbose: bool) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "ERROR",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore,flows",
+        # Of commands that are no flow, e.g. training.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "DO_NOT_TRACK": "1",
     }
     for name, value in defaults.items():
@@ -354,40 +259,22 @@ def _prepare_terminal(*, verbose: bool) -> None:
     logging.getLogger("xvcore").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-def _run(flow: Any, request_type: Any, changes: dict[str, str], **request: Any) -> None:
+def _run(flow: Any, request_type: Any, flags: ClassFlags) -> None:
     """Run a flow of whole classes on a request, and show what the store holds then."""
     from flows.forms import filled_from
     from xvcore.parameters import replaced
 
     form = request_type.model_fields["settings"].annotation
-    settings = replaced(request_type.settings_type(), changes)
-    flow(request_type(settings=filled_from(settings, form), **request))
-    _show_status(request["store"])
-
-
-def _changes(settings: list[str], max_images: int | None) -> dict[str, str]:
-    return _pairs(settings, "--set") | ({} if max_images is None else {"max_images": str(max_images)})
+    settings = replaced(request_type.settings_type(), flags.changes())
+    flow(request_type(settings=filled_from(settings, form), **flags.request()))
+    _show_status(flags.store)
 
 
 def _steps(text: str) -> list[int]:
-    names = _names(text)
-    if not all(name.isdecimal() for name in names):
+    steps = names(text)
+    if not all(step.isdecimal() for step in steps):
         raise XvError(f"--keep {text!r}: expected numbers of steps, separated by commas")
-    return [int(name) for name in names]
-
-
-def _names(classes: str) -> list[str]:
-    return [name.strip() for name in classes.split(",") if name.strip()]
-
-
-def _pairs(texts: list[str], option: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise XvError(f"{option} {text!r}: expected NAME=VALUE")
-        pairs[name.strip()] = value.strip()
-    return pairs
+    return [int(step) for step in steps]
 
 
 def _show_status(store: str) -> None:

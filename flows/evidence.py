@@ -1,11 +1,11 @@
 """Evidence of patches over whole classes."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from prefect import flow
 from pydantic import Field
 
-from flows.classes import ClassesRequest, do_class, do_classes
+from flows.classes import ClassesRequest, do_classes, do_shard
 from flows.forms import form
 from xvcore.stages.settings import PatchEvidence, Settings
 
@@ -20,14 +20,15 @@ class EvidenceRequest(ClassesRequest):
     settings: Annotated[EvidenceForm, Field(description="Every parameter of the method")] = EvidenceForm()  # type: ignore[valid-type]
 
 
-@flow(name="evidence-class", flow_run_name="{request.title}")
-def evidence_class(request: EvidenceRequest) -> dict[str, Any]:
-    """Do what is left to do of one class for one network and return its record.
+@flow(name="evidence-shard", flow_run_name="{request.title}")
+def evidence_shard(request: EvidenceRequest, *, join: bool = False) -> list[str]:
+    """Do what is left to do of some classes for one network, and return them.
 
     Args:
-        request: one network and one class.
+        request: one network and some classes.
+        join: join what all classes of the run left, instead of computing some.
     """
-    return do_class(request)
+    return do_shard(request, join=join)
 
 
 @flow(name="bagnet-evidence")
@@ -37,4 +38,4 @@ def bagnet_evidence(request: EvidenceRequest) -> dict[str, list[str]]:
     Args:
         request: dataset, networks, classes, store and every parameter of the method.
     """
-    return do_classes(request, evidence_class)
+    return do_classes(request, evidence_shard)

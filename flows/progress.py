@@ -10,6 +10,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from flows.logs import about
 from xvcore.stages.run import Progress as Report
 
 logger = logging.getLogger("flows.progress")
@@ -24,7 +25,7 @@ class Display(Protocol):
 
 
 class PlainLines:
-    """At most one line every ``seconds`` for each stage, through logging or to standard error."""
+    """At most one line every ``seconds`` for each stage: through logging, or to standard error with one at the end."""
 
     def __init__(self, seconds: float = 15.0, *, to_stderr: bool = False) -> None:
         self._seconds = seconds
@@ -32,13 +33,13 @@ class PlainLines:
 
     @contextmanager
     def watch(self, title: str) -> Iterator[Report]:
-        """Write a line when the stage ends, and now and then while it runs."""
+        """Write a line now and then; the log has one of its own when the stage ends."""
         started = last = time.monotonic()
 
         def report(done: int, total: int) -> None:
             nonlocal last
             now = time.monotonic()
-            if now - last >= self._seconds or done >= total:
+            if now - last >= self._seconds or (self._to_stderr and done >= total):
                 last = now
                 self._write(f"{title}: {done}/{total} after {now - started:.0f} s")
 
@@ -82,9 +83,11 @@ def show_on(display: Display) -> None:
     _display = display
 
 
-def watch(title: str) -> AbstractContextManager[Report]:
-    """Return a context that gives the function a stage reports its progress to."""
-    return _display.watch(title)
+@contextmanager
+def watch(title: str) -> Iterator[Report]:
+    """Give the function a stage reports its progress to; meanwhile the log says what is at work."""
+    with about(title), _display.watch(title) as report:
+        yield report
 
 
 def for_this_terminal() -> Display:

@@ -30,7 +30,9 @@ GRACE_SECONDS = 30
 RETENTION_SECONDS = 60 * 24 * 3600
 """Flow runs that ended longer ago leave the server's database; the store keeps the results."""
 HEARTBEAT_SECONDS = 30
-"""Of flow runs; ``deployments/automations.yaml`` calls a run crashed that is silent for ten of them."""
+"""Of flow runs; ``deployments/automations.yaml`` calls a run crashed that is silent for five of them."""
+DRIVERS = 8
+"""Runs at a time that only hand out shards."""
 Say = Callable[[str], None]
 
 
@@ -81,6 +83,16 @@ class Service:
     def log(self, name: str) -> Path:
         """Return the file that a process writes to."""
         return self.home / "logs" / f"{name}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker of the pool; ``gpu``: the only one it sees, as in ``CUDA_VISIBLE_DEVICES``, None: whatever there is."""
+
+    name: str
+    queue: str
+    limit: int
+    gpu: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +186,12 @@ def _start_all(state: State, say: Say) -> None:
     _wait_for(state, "server", f"{service.api_url}/health")
     say("registering the deployments …")
     _register(service, environment)
-    for name, gpu in _workers(service):
-        if name not in running:
-            start = ["worker", "start", "--pool", POOL, "--type", "process", "--name", name, "--limit", "1"]
-            seen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-            state = _start(state, name, [python, "-m", "prefect", *start], environment | seen)
+    for worker in _workers(service):
+        if worker.name not in running:
+            limits = ["--work-queue", worker.queue, "--limit", str(worker.limit)]
+            start = ["worker", "start", "--pool", POOL, "--type", "process", "--name", worker.name, *limits]
+            seen = {} if worker.gpu is None else {"CUDA_VISIBLE_DEVICES": worker.gpu}
+            state = _start(state, worker.name, [python, "-m", "prefect", *start], environment | seen)
     if "report" not in running:
         serve = [str(service.report_port), "--bind", service.host, "--directory", str(service.report)]
         state = _start(state, "report", [python, "-m", "http.server", *serve], environment)
@@ -187,9 +200,16 @@ def _start_all(state: State, say: Say) -> None:
         _check_lives(state, each.name)
 
 
-def _workers(service: Service) -> list[tuple[str, str | None]]:
-    """Return name and GPU of each worker."""
-    return [(f"worker-gpu{gpu}", gpu) for gpu in service.gpus] or [("worker", None)]
+def _workers(service: Service) -> list[Worker]:
+    """Return the driver, which hands out shards and sees no GPU, and a worker for each GPU: one process on a GPU."""
+    driver = Worker("driver", "default", DRIVERS, gpu="")
+    return [
+        driver,
+        *(
+            [Worker(f"worker-gpu{gpu}", "shards", 1, gpu) for gpu in service.gpus]
+            or [Worker("worker", "shards", 1, None)]
+        ),
+    ]
 
 
 def _environment(service: Service, password: str) -> dict[str, str]:
@@ -208,8 +228,9 @@ def _environment(service: Service, password: str) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(RETENTION_SECONDS),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_LOGGING_LEVEL": "INFO",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore,flows",
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
         "XV_FOLDER": str(service.folder),

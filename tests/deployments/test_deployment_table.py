@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -16,13 +17,18 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 import flows
-from deployments.bootstrap import AUTOMATIONS_FILE, POOL, PREFECT_FILE, deployments
+from deployments.bootstrap import POOL, PREFECT_FILE, SHARDS, automations, deployments, deployments_in
+from flows.classes import ClassesRequest
 from flows.cli import app
 from flows.up import HEARTBEAT_SECONDS
 from flows.up import POOL as POOL_OF_UP
+from xvcore.errors import XvError
 
 pytestmark = pytest.mark.filterwarnings("default")
-ENTRIES = {entry["name"]: entry for entry in deployments()}
+IDENTITIES = {f"{flow}/{name}": uuid4() for flow, name in [("write-report", "report"), ("analyse", "analyse")]}
+AUTOMATIONS = [AutomationCore.model_validate(each) for each in automations(IDENTITIES)]
+ENTRIES = {entry["name"]: entry for entry in deployments() if entry["name"] != POOL}
+"""Of flows with a form; the others are of shards."""
 
 
 def _request_type(flow: Flow) -> type[BaseModel] | None:
@@ -32,14 +38,18 @@ def _request_type(flow: Flow) -> type[BaseModel] | None:
 
 
 def _flows_with_a_form() -> dict[str, Flow]:
-    """Return every flow that takes a request, by entrypoint, but those of one class, which only other flows start."""
+    """Return every flow that takes a request and nothing else, by entrypoint."""
     found = {}
     for info in pkgutil.iter_modules(flows.__path__, "flows."):
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():
             if isinstance(value, Flow) and value.fn.__module__ == info.name and _request_type(value):
                 found[f"{info.name}.{name}"] = value
-    return {entrypoint: flow for entrypoint, flow in found.items() if not flow.name.endswith("-class")}
+    return found
+
+
+def _module(entrypoint: str) -> str:
+    return entrypoint.rpartition(".")[0]
 
 
 FLOWS = _flows_with_a_form()
@@ -56,8 +66,29 @@ def _change(parameters: dict[str, Any], path: str, value: object) -> dict[str, A
 
 
 def test_every_flow_with_a_form_has_exactly_one_deployment() -> None:
-    assert sorted(entry["entrypoint"] for entry in deployments()) == sorted(FLOWS)
-    assert len(ENTRIES) == len(deployments())
+    assert sorted(entry["entrypoint"] for entry in ENTRIES.values()) == sorted(FLOWS)
+
+
+def test_every_flow_over_classes_has_a_deployment_of_its_shards_that_fan_out_finds() -> None:
+    """By the name of the pool; the worker of a queue computes one shard at a time."""
+    shards = [entry for entry in deployments() if entry["name"] == POOL]
+    over_classes = [name for name, flow in FLOWS.items() if issubclass(_request_type(flow), ClassesRequest)]
+    assert sorted(_module(entry["entrypoint"]) for entry in shards) == sorted(map(_module, over_classes))
+    for entry in shards:
+        module, _, name = entry["entrypoint"].rpartition(".")
+        flow = getattr(importlib.import_module(module), name)
+        assert list(inspect.signature(flow.fn).parameters) == ["request", "join"]
+        assert entry["work_pool"] == {"name": POOL, "work_queue_name": SHARDS}
+
+
+def test_a_second_pool_has_the_shards_alone_and_drivers_take_no_gpu_of_a_cluster() -> None:
+    second = deployments_in("big-gpus", "process")
+    assert {entry["name"] for entry in second} == {"big-gpus"}
+    assert {entry["work_pool"]["name"] for entry in second} == {"big-gpus"}
+    assert len(second) == len(deployments()) - len(ENTRIES)
+    for entry in deployments_in(POOL, "kubernetes"):
+        asked = entry["work_pool"].get("job_variables", {"gpus": "as the pool says"})["gpus"]
+        assert asked == (0 if entry["name"] in ENTRIES else "as the pool says")
 
 
 def test_every_deployment_has_the_command_of_its_name() -> None:
@@ -111,16 +142,28 @@ def test_every_key_of_the_table_is_one_that_prefect_knows() -> None:
 
     table = yaml.safe_load(PREFECT_FILE.read_text())
     assert set(table) - {"definitions", "prefect-version"} <= set(PrefectYamlModel.model_fields)
-    assert len(PrefectYamlModel.model_validate(table).deployments) == len(ENTRIES)
-    for entry in ENTRIES.values():
+    assert len(PrefectYamlModel.model_validate(table).deployments) == len(deployments())
+    for entry in deployments():
         assert set(entry) <= set(DeploymentConfig.model_fields)
 
 
 def test_no_healthy_run_is_called_crashed() -> None:
     """Measured: with a window below three heartbeats, runs that were well were marked crashed."""
-    automations = [
-        AutomationCore.model_validate(each) for each in yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]
-    ]
-    silent = next(each for each in automations if each.name == "xv-runs-that-fell-silent")
+    silent = next(each for each in AUTOMATIONS if each.name == "xv-runs-that-fell-silent")
     assert silent.trigger.within.total_seconds() >= 3 * HEARTBEAT_SECONDS
-    assert len({each.name for each in automations}) == len(automations)
+    assert len({each.name for each in AUTOMATIONS}) == len(AUTOMATIONS)
+
+
+def test_a_report_follows_every_complete_run() -> None:
+    (after,) = [each for each in AUTOMATIONS if each.name == "xv-report-after-run"]
+    (action,) = after.actions
+    assert after.enabled
+    assert after.trigger.expect == {"xv.run.complete"}
+    assert action.deployment_id == IDENTITIES["write-report/report"]
+    schema = parameter_schema(_flow("report")).model_dump_for_openapi()
+    assert validate(action.parameters, schema) == []
+
+
+def test_an_automation_of_a_deployment_that_is_not_there_is_refused() -> None:
+    with pytest.raises(XvError, match="write-report/report"):
+        automations({})

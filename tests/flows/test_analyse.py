@@ -20,7 +20,7 @@ def test_a_form_and_its_settings_are_the_same(name: str) -> None:
     settings = replaced(analyses[name].settings(), {"max_images": "7"})
     request = AnalyseRequest(models=["alexnet"], settings={"analysis": name, **as_dict(settings)})
     assert request.chosen() == settings
-    assert request.of_class("alexnet", "x").chosen() == settings
+    assert request.of_shard("alexnet", ["x"]).chosen() == settings
 
 
 def test_the_form_of_each_analysis_is_a_choice_with_described_fields() -> None:

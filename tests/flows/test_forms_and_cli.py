@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.flags import ClassFlags
 from flows.forms import filled_from, settings_of
 from flows.summarise import SettingsForm, SummariseRequest
 from xvcore.errors import XvError
@@ -39,11 +40,29 @@ def test_nonsense_in_the_form_is_refused_by_field(change: dict[str, object], fie
         SummariseRequest(models=["alexnet"], settings=change)
 
 
-def test_a_request_for_one_class_keeps_everything_else() -> None:
-    request = SummariseRequest(models=["a", "b"], classes=["x", "y"], class_map={"x": "1"}, store="s")
-    one = request.of_class("b", "y")
+def test_the_request_of_a_shard_keeps_everything_but_where_it_is_computed() -> None:
+    fan_out = {"to": "pool", "shard_size": 2}
+    request = SummariseRequest(models=["a", "b"], classes=["x", "y"], class_map={"x": "1"}, store="s", fan_out=fan_out)
+    one = request.of_shard("b", ["y"])
     assert (one.models, one.classes, one.class_map, one.store) == (["b"], ["y"], {"x": "1"}, "s")
+    assert one.fan_out.to == "here"
     assert one.specs()[0].settings == VisualSummaries()
+
+
+@pytest.mark.parametrize("command", [["summarise"], ["evidence"], ["units"], ["analyse", "occlusion"]])
+def test_every_command_over_classes_takes_all_flags_and_they_reach_the_request(command: list[str]) -> None:
+    flags = [*("--dataset", "partbirds"), *("--classes", "a, b"), *("--store", "s"), *("--max-images", "3")]
+    flags += [*("--set", "seed=1"), *("--class-map", "a=1"), *("--device", "cpu"), *("--batch-size", "2")]
+    result = CliRunner().invoke(app, [*command, "--model", "m", *flags, "--shard", "3/2"])
+    assert isinstance(result.exception, ValidationError), result.output
+    assert [each["loc"] for each in result.exception.errors()] == [("shard",)], "all but the shard is in order"
+
+
+def test_flags_mean_what_the_request_says() -> None:
+    flags = ClassFlags(model=["m"], classes="a, b", class_map=["a=1"], settings=["seed=1"], max_images=3, batch_size=2)
+    request = SummariseRequest(**flags.request())
+    assert request == SummariseRequest(models=["m"], classes=["a", "b"], class_map={"a": "1"}, batch_size=2)
+    assert flags.changes() == {"seed": "1", "max_images": "3"}
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,14 @@ from PIL import Image
 
 from xvcore.report.pictures import (
     AGAINST,
-    FINE_PX,
     FOR,
-    TILE_PX,
     VEIL_ALPHA,
-    extension,
     heat,
     outline,
-    sheet,
     signed,
-    thumbnail,
     veil,
 )
+from xvcore.stages.thumbnails import FINE_PX, TILE_PX, extension, sheet, thumbnail
 from xvcore.store.encode import map_cell, picture
 
 

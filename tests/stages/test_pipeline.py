@@ -1,6 +1,8 @@
 """Laws of a run: every image has its row, what is done is not done again, and nothing depends on how it came about."""
 
 import dataclasses
+import json
+import logging
 import os
 import random
 import shutil
@@ -8,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from xvcore.data import open_dataset
@@ -88,6 +93,50 @@ def test_every_image_has_its_rows_and_the_record_counts_them(done) -> None:
     assert sorted(masks["kind"]) == ["sharp"] * 4 + ["smooth"] * 4
     assert record["n_regions"] == len(opened.read("regions", run_id, class_id)) > 0
     assert opened.runs().iloc[0]["status"] == "complete"
+
+
+def test_the_record_says_how_fast_it_was_and_on_what(done) -> None:
+    store, run_id, (class_id,) = done
+    record = Store(store).read("class_runs", run_id, class_id).iloc[0]
+    times = json.loads(record["seconds_by_stage"])
+    assert list(times) == sorted(stage.verb for stage in STAGES)
+    assert record["seconds"] == pytest.approx(sum(times.values()))
+    assert record["images_per_second"] == pytest.approx(4 / sum(times.values()))
+    is_cuda = torch.cuda.is_available()
+    assert record["device"].startswith("cuda: " if is_cuda else "cpu: ")
+    assert (record["gpu_bytes"] > 0) if is_cuda else pd.isna(record["gpu_bytes"])
+
+
+def test_where_nothing_was_computed_there_is_no_speed(done, tmp_path: Path) -> None:
+    store, run_id, (class_id,) = done
+    shutil.copytree(store, tmp_path / "copy")
+    run = open_run(spec(tmp_path / "copy"))
+    run.store.remove("class_runs", run_id, class_id)
+    pipeline.begin(run, class_id)
+    for verb in ("predict", "mask", "match", "summarise", "locate_parts"):
+        assert pipeline.run_stage(run, class_id, verb) is None, "its table is there"
+    pipeline.finish(run, class_id)
+    record = run.store.read("class_runs", run_id, class_id).iloc[0]
+    assert (record["status"], record["n_images"], record["seconds_by_stage"]) == ("complete", 4, "{}")
+    assert pd.isna(record["images_per_second"])
+    assert record["device"] is None
+
+
+def test_a_record_that_was_written_before_speed_was_measured_is_read_and_gone_on_with(done, tmp_path: Path) -> None:
+    store, run_id, (class_id,) = done
+    shutil.copytree(store, tmp_path / "copy")
+    run = open_run(spec(tmp_path / "copy"))
+    (path,) = (tmp_path / "copy").glob("parts/class_runs/*/*.parquet")
+    kept = pq.read_table(path)
+    pq.write_table(kept.drop_columns(["images_per_second", "gpu_bytes", "device"]), path)
+    record = run.store.read("class_runs", run_id, class_id).iloc[0]
+    assert record["device"] is None
+    assert pd.isna(record["images_per_second"])
+    assert pd.isna(record["gpu_bytes"])
+    assert pipeline.is_complete(run, class_id)
+    run.store.publish(run_id)
+    pipeline.begin(run, class_id)
+    assert pipeline.finish(run, class_id)["images_per_second"] > 0
 
 
 def test_running_again_computes_nothing(done, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +251,46 @@ def test_a_failure_is_recorded_and_tried_again(tmp_path: Path, monkeypatch: pyte
     assert conclude(run) == "failed"
     assert pipeline.complete_class(run, class_id)["status"] == "complete"
     assert run.store.read("class_runs", run.run_id, class_id).iloc[0]["attempt"] == 2
+
+
+@pytest.fixture
+def greedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], tuple[list[int], int | None]]:
+    """Runs a stage that does not fit the memory above a batch size; gives the sizes tried and what it counted."""
+
+    def tried(batch_size: int, most: int) -> tuple[list[int], int | None]:
+        seen: list[int] = []
+
+        def hungry(run, *_: object) -> int:
+            seen.append(run.spec.batch_size)
+            if run.spec.batch_size > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return 7
+
+        monkeypatch.setattr(pipeline, "stages_of", lambda _: (dataclasses.replace(STAGES[0], work=hungry),))
+        run = open_run(spec(tmp_path, batch_size=batch_size))
+        class_id = run.dataset.classes[0].class_id
+        announce(run, [class_id])
+        pipeline.begin(run, class_id)
+        try:
+            return seen, pipeline.run_stage(run, class_id, STAGES[0].verb)
+        except torch.OutOfMemoryError:
+            return seen, None
+
+    return tried
+
+
+def test_out_of_gpu_memory_a_stage_is_done_with_half_the_batch_size(greedy, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "xvcore"):
+        assert greedy(12, 4) == ([12, 6, 3], 7)
+    name = open_dataset("partbirds?classes=2").classes[0].class_id
+    assert [record.getMessage() for record in caplog.records] == [
+        f"partbirds_narrow {name}: predict: out of GPU memory with a batch size of {size}; again with {half}"
+        for size, half in ((12, 6), (6, 3))
+    ]
+
+
+def test_what_does_not_fit_image_by_image_is_an_error(greedy) -> None:
+    assert greedy(5, 0) == ([5, 2, 1], None)
 
 
 def test_classes_are_chosen_by_id_or_name_and_outputs_must_be_known() -> None:

@@ -38,7 +38,8 @@ def build(
     """Write the pages of a store's runs and return the path of the first one.
 
     The pages need no server and no network. One class, or one layer, is in memory at a time. Running again rewrites
-    only what has changed; a page that would not change keeps its bytes and its time.
+    only what has changed; a page that would not change keeps its bytes and its time. Who builds into a folder that
+    another process builds into waits until that has ended.
 
     Addresses, none of which depends on what else is shown:
 
@@ -64,20 +65,13 @@ def build(
         Nothing was ever written to the store, or a run that it does not have. A damaged table of one class is shown
         on that class's page instead.
     """
-    chapters = read_plan(store, run_ids)
-    report = _Report(store, Site(Path(out)), picture_of, name_of)
-    for name, data in static_files().items():
-        report.site.write(f"static/{name}", data)
-    for chapter in chapters:
-        report.write_chapter(chapter, is_whole=run_ids is None)
-    methods = {section.method for chapter in chapters for section in chapter.sections}
-    report.site.write(
-        "about.html",
-        report.pages.render("about.html", "about.html", chapters=chapters, methods=methods, tables=_tables()),
-    )
-    report.site.write("index.html", index_page(report.pages, chapters, report.cards))
-    logger.info("report in %s: %d files written, %d unchanged", out, report.site.written, report.site.unchanged)
-    return report.site.folder / "index.html"
+    site = Site(Path(out))
+    read_plan(store, run_ids)  # what is asked for in vain leaves no folder
+    with site.alone():
+        chapters = read_plan(store, run_ids)
+        _Report(store, site, picture_of, name_of).write(chapters, is_whole=run_ids is None)
+    logger.info("report in %s: %d files written, %d unchanged", out, site.written, site.unchanged)
+    return site.folder / "index.html"
 
 
 class _Report:
@@ -91,6 +85,23 @@ class _Report:
         self.pages = Pages()
         self.code = digest_of_code()
         self.cards: dict[str, Mapping[str, Any]] = {}
+
+    def write(self, chapters: Sequence[Chapter], *, is_whole: bool) -> None:
+        """Write the pages of all data sets, then those about all of them, the first page last.
+
+        Parameters
+        ----------
+        chapters : a data set each
+        is_whole : whether these are all runs of the store
+        """
+        for name, data in static_files().items():
+            self.site.write(f"static/{name}", data)
+        for chapter in chapters:
+            self.write_chapter(chapter, is_whole=is_whole)
+        methods = {section.method for chapter in chapters for section in chapter.sections}
+        about = self.pages.render("about.html", "about.html", chapters=chapters, methods=methods, tables=_tables())
+        self.site.write("about.html", about)
+        self.site.write("index.html", index_page(self.pages, chapters, self.cards))
 
     def write_chapter(self, chapter: Chapter, *, is_whole: bool) -> None:
         """Write the pages of all runs on a data set.

@@ -8,9 +8,11 @@ from typing import Any
 from xvcore.report.class_data import ClassData, Cluster, ImageView, Region
 from xvcore.report.originals import Originals, PictureOf
 from xvcore.report.pages import Pages
-from xvcore.report.pictures import encoded, extension, heat, thumbnail, veil
+from xvcore.report.pictures import heat, veil
 from xvcore.report.plan import Entry, Topic
 from xvcore.report.site import Site
+from xvcore.stages.thumbnails import extension, thumbnail
+from xvcore.store.encode import encoded
 
 NameOf = Callable[[Mapping[str, Any], int], str | None]
 """Gives the name of a network's output: of a run (its row) and the output's index."""

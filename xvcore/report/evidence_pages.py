@@ -11,10 +11,12 @@ from xvcore.report.class_pages import Face, NameOf, Neighbour
 from xvcore.report.evidence_data import ClassEvidence, EvidenceImage, EvidenceMap, Grid, MeanMap, Patch
 from xvcore.report.originals import Originals, PictureOf
 from xvcore.report.pages import Pages
-from xvcore.report.pictures import encoded, extension, signed
+from xvcore.report.pictures import signed
 from xvcore.report.plan import Entry, Topic
 from xvcore.report.site import Site
 from xvcore.report.wording import median
+from xvcore.stages.thumbnails import extension
+from xvcore.store.encode import encoded
 
 N_THUMBS = 6
 ENLARGED = 4.0

@@ -40,8 +40,9 @@ def static_files() -> dict[str, bytes]:
 
 
 def digest_of_code() -> str:
-    """Return a digest of this package's code and templates: pages made by other code are made again."""
+    """Return a digest of this package's code and templates, and of what draws: pages made by others are made again."""
     folder = files("xvcore.report")
-    sources = [*folder.iterdir(), *folder.joinpath("templates").iterdir()]
+    drawing = files("xvcore.stages").joinpath("thumbnails.py")
+    sources = [drawing, *folder.iterdir(), *folder.joinpath("templates").iterdir()]
     texts = {each.name: each.read_text() for each in sources if each.name.endswith((".py", ".html"))}
     return digest(texts)

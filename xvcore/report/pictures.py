@@ -1,10 +1,6 @@
-"""What is laid over a picture: the veil over all that the mask keeps, the heat of the smooth mask, evidence, outlines.
-
-And small pictures side by side in one file.
-"""
+"""What is laid over a picture: the veil over all that the mask keeps, heat of the smooth mask, evidence, outlines."""
 
 import io
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -19,11 +15,6 @@ _COOL, _HOT = np.array([255, 196, 61], dtype=np.float32), np.array([190, 18, 60]
 _HEAT_ALPHA = 0.9
 FOR, AGAINST = (214, 47, 22), (23, 105, 194)
 """Colours of evidence for and against an output, RGB."""
-TILE_PX = 112
-"""Longest side of a picture in a sheet."""
-FINE_PX = 32
-"""Up to this side a sheet is a PNG, to be enlarged without smoothing: every pixel can be told apart."""
-COLUMNS = 3
 
 
 def veil(salient: np.ndarray) -> bytes:
@@ -59,49 +50,6 @@ def signed(values: np.ndarray, limit: float) -> bytes:
     return _png(Image.fromarray(np.concatenate([colour, alpha], axis=2).round().astype(np.uint8)))
 
 
-def sheet(pictures: Sequence[bytes | None], *, columns: int = COLUMNS, is_stretched: bool = False) -> bytes:
-    """Return pictures of one size side by side, row by row, as one file; grey where there is none.
-
-    Small pictures are a PNG, so that single pixels can be told apart; others are a JPEG.
-
-    Parameters
-    ----------
-    pictures : encoded, at least one of them there
-    columns : pictures in a row; there are as many rows as columns
-    is_stretched : whether each picture's contrast about grey is raised until one value in 200 is saturated; for
-        projections, of which single pixels tower over the rest
-    """
-    tiles = [_opened(data) for data in pictures]
-    first = next(tile for tile in tiles if tile is not None)
-    side = max(first.size)
-    scale = min(1.0, TILE_PX / side)
-    width, height = (max(1, round(scale * each)) for each in first.size)
-    found = Image.new("RGB", (columns * width, columns * height), (128, 128, 128))
-    for index, tile in enumerate(tiles):
-        if tile is not None:
-            place = (index % columns * width, index // columns * height)
-            scaled = tile.resize((width, height), Image.Resampling.LANCZOS)
-            found.paste(_stretched(scaled) if is_stretched else scaled, place)
-    if side <= FINE_PX:
-        return _png(found)
-    buffer = io.BytesIO()
-    found.save(buffer, "JPEG", quality=82, subsampling=0)
-    return buffer.getvalue()
-
-
-def _stretched(image: Image.Image) -> Image.Image:
-    deviation = np.asarray(image, dtype=np.float32) - 127.5
-    gain = max(1.0, 127.5 / max(1.0, float(np.percentile(np.abs(deviation), 99.5))))
-    return Image.fromarray((127.5 + gain * deviation).clip(0, 255).round().astype(np.uint8))
-
-
-def _opened(data: bytes | None) -> Image.Image | None:
-    if data is None:
-        return None
-    with Image.open(io.BytesIO(data)) as image:
-        return image.convert("RGB")
-
-
 def outline(salient: np.ndarray | None, box: tuple[int, int, int, int]) -> list[tuple[int, int]]:
     """Return the corners of the convex hull of the salient pixels in a box; of the box itself if there are none.
 
@@ -119,38 +67,6 @@ def outline(salient: np.ndarray | None, box: tuple[int, int, int, int]) -> list[
             if len(hull) > 2:
                 return [(int(a), int(b)) for a, b in hull]
     return [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]
-
-
-def thumbnail(picture: bytes, box: tuple[int, int, int, int], *, side: int = 96, context: float = 1.6) -> bytes:
-    """Return a JPEG of ``side`` × ``side``: a square around a region, ``context`` times its longer side.
-
-    Parameters
-    ----------
-    picture : encoded
-    box : x, y, w, h in pixels
-    """
-    with Image.open(io.BytesIO(picture)) as image:
-        x, y, w, h = box
-        span = min(context * max(w, h), *image.size)
-        left = min(max(0.0, x + w / 2 - span / 2), image.width - span)
-        top = min(max(0.0, y + h / 2 - span / 2), image.height - span)
-        square = image.convert("RGB").resize(
-            (side, side), Image.Resampling.LANCZOS, (left, top, left + span, top + span)
-        )
-    buffer = io.BytesIO()
-    square.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
-
-
-def encoded(cell: Mapping[str, Any] | None) -> bytes | None:
-    """Return the bytes of a table's picture; ``None`` where it was left out."""
-    data = cell["bytes"] if cell is not None else None
-    return bytes(data) if data else None
-
-
-def extension(data: bytes) -> str:
-    """Return ``png`` or ``jpg``, by the first bytes of an encoded picture."""
-    return "png" if data.startswith(b"\x89PNG") else "jpg"
 
 
 def _png(image: Image.Image, **options: Any) -> bytes:

@@ -1,12 +1,16 @@
 """The folder of the pages: files appear whole, and one that would not change is left alone."""
 
+import fcntl
 import json
 import os
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+LOCK = ".lock"
+"""Held by the process that writes pages into the folder."""
 STAMP = ".stamp.json"
 """Of a folder of pages: what they were made from, and the names of their files."""
 
@@ -23,6 +27,17 @@ class Site:
         self.folder = folder
         self.written = 0
         self.unchanged = 0
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder; others who want to write pages there wait. A process that is killed lets go of it.
+
+        Without it, two builds would take each other's new pages and temporary files for old ones that can go.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def write(self, path: str, data: str | bytes) -> None:
         """Write a file unless it has these very bytes; a reader sees the old one or the new one, never a part."""

@@ -12,11 +12,11 @@ import pandas as pd
 from xvcore.errors import StoreError
 from xvcore.query import table
 from xvcore.report.names import page_names
-from xvcore.report.pictures import encoded
 from xvcore.report.plan import Network
 from xvcore.report.rows import shard_rows
 from xvcore.report.wording import mean, records
 from xvcore.store import Store
+from xvcore.store.encode import encoded
 
 Row = Mapping[str, Any]
 

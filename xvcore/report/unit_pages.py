@@ -8,7 +8,6 @@ from xvcore.errors import StoreError
 from xvcore.keys import digest
 from xvcore.report.class_pages import Neighbour
 from xvcore.report.pages import Pages
-from xvcore.report.pictures import extension, sheet
 from xvcore.report.plan import Entry, Network
 from xvcore.report.site import Site
 from xvcore.report.unit_data import (
@@ -20,6 +19,7 @@ from xvcore.report.unit_data import (
     read_layers,
     read_top,
 )
+from xvcore.stages.thumbnails import extension, sheet
 from xvcore.store import Store
 
 N_SAMPLES = 3

@@ -1,21 +1,26 @@
 """The stages of a method in their order, and the record of each class: ``class_runs`` is written last."""
 
+import dataclasses
 import datetime
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+import torch
 
 from xvcore.registry import Registry
+from xvcore.stages.device import device_name, forget_peak, peak_bytes
 from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
+from xvcore.stages.thumbnails import Thumbnail
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,16 @@ class Pipeline:
     stages : in their order
     count : counts what the stages of a class left
     gather : joins what the classes left into the tables of the whole run; None where every table is of a class
+    pictures : yields what the run found, most telling first, given the rows of ``class_runs`` of its complete classes;
+        it is asked for a few and reads no more than these need
+    pictures_of_all : the same for what several networks show only together
     """
 
     stages: tuple[Stage, ...]
     count: Callable[[Run[Any], str], Counts]
     gather: Callable[[Run[Any]], None] | None = None
+    pictures: Callable[[Run[Any], pd.DataFrame], Iterator[Thumbnail]] | None = None
+    pictures_of_all: Callable[[Sequence[Run[Any]]], Iterator[Thumbnail]] | None = None
 
 
 pipelines: Registry[Pipeline] = Registry("method", "xvcore.stages.pipelines")
@@ -88,6 +98,12 @@ def is_complete(run: Run[Settings], class_id: str) -> bool:
     return _record(run, class_id).get("status") in ("complete", "skipped")
 
 
+def reason_of_failure(run: Run[Settings], class_id: str) -> str | None:
+    """Return why the class failed; None where it did not, or is not known to have."""
+    record = _record(run, class_id)
+    return record["error"] if record.get("status") == "failed" else None
+
+
 def begin(run: Run[Settings], class_id: str) -> None:
     """Record that work on a class has started; counts the attempts. One that another process completed stays so."""
     if is_complete(run, class_id):
@@ -101,6 +117,8 @@ def begin(run: Run[Settings], class_id: str) -> None:
             "error": None,
             "attempt": int(before.get("attempt") or 0) + 1,
             "seconds_by_stage": before.get("seconds_by_stage") or "{}",
+            "gpu_bytes": before.get("gpu_bytes"),
+            "device": before.get("device"),
         },
     )
 
@@ -109,16 +127,23 @@ def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress |
     """Run one stage of one class unless its table is there; return what it counted, None where it was done before."""
     stage = next(each for each in stages_of(run) if each.verb == verb)
     if stage.table and run.store.has(stage.table, run.run_id, class_id):
-        logger.info("%s %s: %s was done before", run.classifier.name, class_id, verb)
+        logger.info("%s: was done before", _title(run, class_id, verb))
         return None
+    device = run.classifier.device
+    forget_peak(device)
     started = time.monotonic()
-    count = stage.work(run, class_id, progress)
+    count = _in_memory(run, f"{class_id}: {verb}", lambda fitting: stage.work(fitting, class_id, progress))
     seconds = time.monotonic() - started
-    logger.info("%s %s: %s counted %d in %.1f s", run.classifier.name, class_id, verb, count, seconds)
+    logger.info("%s: %d in %.1f s", _title(run, class_id, verb), count, seconds)
     record = _record(run, class_id)
     times = json.loads(record.get("seconds_by_stage") or "{}")
     times[verb] = round(seconds, 3)
-    _write_record(run, class_id, {**record, "seconds_by_stage": json.dumps(times, sort_keys=True)})
+    measured = {
+        "seconds_by_stage": json.dumps(times, sort_keys=True),
+        "gpu_bytes": max(filter(None, (record.get("gpu_bytes"), peak_bytes(device))), default=None),
+        "device": device_name(device),
+    }
+    _write_record(run, class_id, {**record, **measured})
     return count
 
 
@@ -128,9 +153,12 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
     A class without a single image past the gate is ``skipped``, and the record says so.
     """
     counts = pipelines[run.settings.method].count(run, class_id)
+    before = _record(run, class_id)
+    seconds = sum(json.loads(before.get("seconds_by_stage") or "{}").values())
     record = {
-        **_record(run, class_id),
+        **before,
         **counts.columns,
+        "images_per_second": counts.n_read / seconds if seconds else None,
         "status": "complete" if counts.n_used else "skipped",
         "error": None
         if counts.n_used
@@ -142,11 +170,16 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
     return record
 
 
+def has_gather(run: Run[Settings]) -> bool:
+    """Say whether the run's method has something to join once its classes are done."""
+    return pipelines[run.settings.method].gather is not None
+
+
 def gather(run: Run[Settings]) -> None:
     """Join what the finished classes left into the tables of the whole run, where the method has such."""
     work = pipelines[run.settings.method].gather
     if work:
-        work(run)
+        _in_memory(run, "gather", work)
 
 
 def fail(run: Run[Settings], class_id: str, error: BaseException) -> None:
@@ -180,6 +213,25 @@ def complete_class(
     except BaseException as error:
         fail(run, class_id, error)
         raise
+
+
+def _in_memory(run: Run[Settings], what: str, work: Callable[[Run[Settings]], Result]) -> Result:
+    """Do work again with half the batch size as often as the memory of the GPU does not suffice, down to 1."""
+    try:
+        return work(run)
+    except torch.OutOfMemoryError:
+        if run.spec.batch_size == 1:
+            raise
+    # Not in the handler: as long as the error lives, so do the tensors of the frames that it came through.
+    torch.cuda.empty_cache()
+    half = run.spec.batch_size // 2
+    message = "%s %s: out of GPU memory with a batch size of %d; again with %d"
+    logger.warning(message, run.classifier.name, what, run.spec.batch_size, half)
+    return _in_memory(dataclasses.replace(run, spec=dataclasses.replace(run.spec, batch_size=half)), what, work)
+
+
+def _title(run: Run[Settings], class_id: str, verb: str) -> str:
+    return f"{run.classifier.name} · {run.class_info(class_id).class_name} · {verb}"
 
 
 def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progress | None:

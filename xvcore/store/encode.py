@@ -94,6 +94,12 @@ def picture_array(cell: Mapping[str, Any]) -> np.ndarray:
         return np.array(image)
 
 
+def encoded(cell: Mapping[str, Any] | None) -> bytes | None:
+    """Return the bytes of a table's picture; ``None`` where it was left out."""
+    data = cell["bytes"] if cell is not None else None
+    return bytes(data) if data else None
+
+
 def map_cell(array: Any) -> np.ndarray:
     """Return a map (h, w), row by row, as 16-bit floats; keep h and w in columns of their own.
 

@@ -1,0 +1,317 @@
+"""Where the shards of a run are computed: in this process, by a work pool, or on a Ray cluster.
+
+A shard is one network and a few classes: the unit that is started, lost and started again. A work pool of type process
+has one worker per GPU, with ``--limit 1``; one of type kubernetes makes a job of each shard. The place is a
+parameter of a run and moves no number: the store, not the place, knows what is done.
+"""
+
+import importlib
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, cast
+from uuid import UUID
+
+import httpx
+from prefect import Flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict, Field
+
+from xvcore.errors import XvError
+from xvcore.keys import digest
+
+if TYPE_CHECKING:
+    from prefect_ray.task_runners import PrefectRayFuture, RayTaskRunner
+
+logger = logging.getLogger("flows.fanout")
+
+POLL_SECONDS = 2.0
+"""Between two looks at the shards that a pool works on."""
+SILENCE_SECONDS = 60.0
+"""Between two lines in the log about a pool that works on nothing."""
+PATIENCE_SECONDS = 600.0
+"""How long the server may be out of reach before a run that waits for its shards gives up."""
+
+
+class FanOut(BaseModel):
+    """Where the shards of a run are computed, and how they are cut; moves no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: Annotated[
+        Literal["here", "pool", "ray"],
+        Field(
+            description="here: in the process of this run. pool: by the workers of a work pool, or as its Kubernetes "
+            "jobs. ray: on a Ray cluster"
+        ),
+    ] = "here"
+    pool: Annotated[
+        str, Field(description="Name of the work pool; its type says whether a shard is a job", min_length=1)
+    ] = "xv"
+    ray_address: Annotated[
+        str, Field(description="HOST:PORT of the Ray cluster; auto: the one that runs on this machine", min_length=1)
+    ] = "auto"
+    shard_size: Annotated[
+        int, Field(description="Classes of one shard; starting a process costs some seconds", ge=1, le=1000)
+    ] = 1
+    at_once: Annotated[int, Field(description="Shards handed out at a time, waiting ones included", ge=1, le=200)] = 32
+    attempts: Annotated[
+        int,
+        Field(description="How often a shard is started that is lost: worker dead, job evicted, out of memory", ge=1),
+    ] = 3
+
+
+class Shard(Protocol):
+    """A request for one network and a few classes."""
+
+    @property
+    def title(self) -> str:
+        """Name of its flow run."""
+        ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Return the request as plain values."""
+        ...
+
+
+ShardT = TypeVar("ShardT", bound=Shard)
+ShardFlow = Flow[..., Any]
+"""The flow of one shard: called with the shard's request, and with ``join`` to join what the shards of a run left."""
+
+
+class Place(Protocol):
+    """Computes shards."""
+
+    def start(self, shard: Shard, attempt: int, *, join: bool) -> object:
+        """Hand a shard out and return a handle of it."""
+        ...
+
+    def ended(self, handles: Collection[Any]) -> Iterable[tuple[Any, State]]:
+        """Wait a little and return those that have ended, with their states."""
+        ...
+
+    def cancel(self, handles: Collection[Any]) -> None:
+        """End what is still at work."""
+        ...
+
+
+def run_shards(
+    place: Place, shards: Sequence[ShardT], fan_out: FanOut, *, join: bool = False
+) -> Iterator[tuple[ShardT, State]]:
+    """Compute shards at a place and yield each as it ends; what is lost on the way is started again, elsewhere.
+
+    Whoever stops asking, or is cancelled, cancels the shards at work.
+    """
+    waiting = deque((shard, 1) for shard in shards)
+    at_work: dict[Any, tuple[ShardT, int]] = {}
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < fan_out.at_once:
+                shard, attempt = waiting.popleft()
+                at_work[place.start(shard, attempt, join=join)] = (shard, attempt)
+            for handle, state in place.ended(at_work):
+                shard, attempt = at_work.pop(handle)
+                if is_lost(state) and attempt < fan_out.attempts:
+                    logger.warning(
+                        "%s is lost (%s): started again, %d of %d",
+                        shard.title,
+                        state.message,
+                        attempt + 1,
+                        fan_out.attempts,
+                    )
+                    waiting.append((shard, attempt + 1))
+                else:
+                    yield shard, state
+    finally:
+        if at_work:
+            place.cancel(at_work)
+
+
+def is_lost(state: State) -> bool:
+    """Say whether a shard ended through no fault of its own: its process or node is gone, or memory ran out."""
+    return state.is_crashed() or (state.is_failed() and "MemoryError" in (state.message or ""))
+
+
+@contextmanager
+def place_of(fan_out: FanOut, shard_flow: ShardFlow) -> Iterator[Place]:
+    """Open the place that a run was told to compute at.
+
+    Raises
+    ------
+    XvError
+        There is no such Ray cluster; that a pool does not know the flow is said when the first shard is started.
+    """
+    if fan_out.to == "pool":
+        yield Pool(shard_flow, fan_out.pool)
+    elif fan_out.to == "ray":
+        with _ray_runner(fan_out.ray_address) as runner:
+            yield Ray(shard_flow, runner)
+    else:
+        yield Here(shard_flow)
+
+
+class Here:
+    """One shard after the other, in this process."""
+
+    def __init__(self, shard_flow: ShardFlow) -> None:
+        self._flow = shard_flow
+        self._started: dict[int, tuple[Shard, bool]] = {}
+        self._count = 0
+
+    def start(self, shard: Shard, attempt: int, *, join: bool) -> int:
+        """Remember the shard."""
+        self._count += 1
+        self._started[self._count] = (shard, join)
+        return self._count
+
+    def ended(self, handles: Collection[int]) -> Iterator[tuple[int, State]]:
+        """Compute the shard that was started first."""
+        handle = min(handles)
+        shard, join = self._started.pop(handle)
+        yield handle, cast(State, self._flow(shard, join=join, return_state=True))
+
+    def cancel(self, handles: Collection[int]) -> None:
+        """Forget what was not computed."""
+        for handle in handles:
+            self._started.pop(handle, None)
+
+
+class Pool:
+    """Flow runs of the deployment of the shard's flow in a work pool: workers take them, or they become jobs."""
+
+    def __init__(self, shard_flow: ShardFlow, pool: str) -> None:
+        self._deployment = f"{shard_flow.name}/{pool}"
+        self._said = self._heard = time.monotonic()
+
+    def start(self, shard: Shard, attempt: int, *, join: bool) -> UUID:
+        """Create a flow run.
+
+        Raises
+        ------
+        XvError
+            The server does not know the deployment.
+        """
+        parameters = {"request": shard.model_dump(mode="json"), "join": join}
+        try:
+            created = run_deployment(
+                self._deployment,
+                parameters=parameters,
+                idempotency_key=f"{flow_run.id}-{attempt}-{digest(parameters)}",
+                flow_run_name=f"join {shard.title}" if join else shard.title,
+                timeout=0,
+                tags=[f"of:{flow_run.name}", f"attempt:{attempt}"],
+            )
+        except ObjectNotFound as error:
+            raise XvError(
+                f"no deployment {self._deployment!r} on the Prefect server in use, so nobody takes shards there: "
+                "`xv up` or `python -m deployments.bootstrap --pool NAME` brings it; else fan out to here or ray"
+            ) from error
+        return cast(FlowRun, created).id
+
+    def ended(self, handles: Collection[UUID]) -> Iterator[tuple[UUID, State]]:
+        """Ask the server, at most once in :data:`POLL_SECONDS`; a server out of reach is waited for."""
+        time.sleep(POLL_SECONDS)
+        try:
+            with get_client(sync_client=True) as client:
+                found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(handles))))
+        except httpx.HTTPError as error:
+            if time.monotonic() - self._heard > PATIENCE_SECONDS:
+                raise
+            logger.warning("the Prefect server does not answer (%s): asked again", error or type(error).__name__)
+            return
+        self._heard = time.monotonic()
+        self._say_if_idle(found)
+        for each in found:
+            if each.state and each.state.is_final():
+                yield each.id, each.state
+        for gone in set(handles) - {each.id for each in found}:
+            yield gone, State(type=StateType.CRASHED, message="its flow run was deleted")
+
+    def cancel(self, handles: Collection[UUID]) -> None:
+        """Ask the workers to end the flow runs; those that nobody took are cancelled at once."""
+        with get_client(sync_client=True) as client:
+            for handle in handles:
+                client.set_flow_run_state(handle, State(type=StateType.CANCELLING))
+
+    def _say_if_idle(self, found: Sequence[FlowRun]) -> None:
+        """Log now and then that nobody works on anything."""
+        now = time.monotonic()
+        if any(each.state and not each.state.is_scheduled() for each in found):
+            self._said = now
+        elif now - self._said > SILENCE_SECONDS:
+            self._said = now
+            logger.warning("%d shards wait for %s: no worker takes them", len(found), self._deployment)
+
+
+class Ray:
+    """Tasks on a Ray cluster, handed out by its task runner; a task has a GPU to itself where the cluster has GPUs."""
+
+    def __init__(self, shard_flow: ShardFlow, runner: "RayTaskRunner[Any]") -> None:
+        import ray
+
+        self._entrypoint = f"{shard_flow.fn.__module__}:{shard_flow.fn.__name__}"
+        self._runner = runner
+        self._futures: dict[object, PrefectRayFuture[Any]] = {}
+        # A lost shard is started again by us, on whatever node is left: not by Ray behind Prefect's back.
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self._needs = {"num_gpus": 1 if resources.get("GPU") else 0, "max_retries": 0}
+
+    def start(self, shard: Shard, attempt: int, *, join: bool) -> object:
+        """Submit a task."""
+        from prefect_ray.context import remote_options
+
+        parameters = {"entrypoint": self._entrypoint, "request": shard.model_dump(mode="json"), "join": join}
+        with remote_options(**self._needs):
+            future = self._runner.submit(shard_on_ray.with_options(task_run_name=shard.title), parameters)
+        self._futures[future.wrapped_future] = future
+        return future.wrapped_future
+
+    def ended(self, handles: Collection[Any]) -> Iterator[tuple[object, State]]:
+        """Wait for the next task."""
+        import ray
+
+        for handle in ray.wait(list(handles), num_returns=1, timeout=POLL_SECONDS)[0]:
+            future = self._futures.pop(handle)
+            future.wait()
+            yield handle, future.state
+
+    def cancel(self, handles: Collection[Any]) -> None:
+        """End the tasks."""
+        import ray
+
+        for handle in handles:
+            ray.cancel(handle, force=True)
+
+
+@task(name="shard", cache_policy=NO_CACHE)
+def shard_on_ray(entrypoint: str, request: dict[str, Any], *, join: bool) -> object:
+    """Run the flow of one shard on a node of a Ray cluster."""
+    module, _, name = entrypoint.partition(":")
+    shard_flow: ShardFlow = getattr(importlib.import_module(module), name)
+    return shard_flow(request, join=join)
+
+
+def _ray_runner(address: str) -> "RayTaskRunner[Any]":
+    """Return the task runner of a cluster; XvError where Ray is not installed or nothing answers."""
+    try:
+        from prefect_ray.task_runners import RayTaskRunner
+    except ImportError as error:
+        raise XvError("fan-out to ray needs the extra `ray`: pip install 'xv[ray]'") from error
+    if address == "auto":
+        return RayTaskRunner()
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        # Ray itself tries for minutes.
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise XvError(f"no Ray cluster at {address!r} ({error}): expected HOST:PORT of its head, or auto") from error
+    return RayTaskRunner(address=address)

@@ -1,0 +1,32 @@
+"""Where the report has what a run found: known before the pages are written, see :func:`xvcore.report.build`."""
+
+from collections.abc import Sequence
+
+from xvcore.report.names import link
+from xvcore.report.plan import EVIDENCE, SUMMARIES, UNITS, read_plan
+from xvcore.store import Store
+
+INDEX = "index.html"
+
+
+def addresses(store: Store, run_ids: Sequence[str]) -> dict[tuple[str, str | None], str]:
+    """Return the address of the page of each run, and of each class of a run that has one, by run id and class id.
+
+    They are relative to the first page and percent-encoded. A run's own page is that of the class ``None``: the first
+    page, where the run has none.
+
+    Raises
+    ------
+    StoreError
+        Nothing was ever written to the store, or a run that it does not have.
+    """
+    found: dict[tuple[str, str | None], str] = {}
+    for chapter in read_plan(store, run_ids):
+        for section in chapter.sections:
+            for network in section.networks:
+                own = f"{network.folder}/{INDEX}" if section.method == UNITS else INDEX
+                found[network.run_id, None] = link(INDEX, own)
+            for topic in section.topics if section.method in (SUMMARIES, EVIDENCE) else ():
+                for entry in topic.entries:
+                    found[entry.network.run_id, entry.class_id] = link(INDEX, entry.page)
+    return found
