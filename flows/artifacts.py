@@ -1,6 +1,7 @@
 """What a run over classes leaves in Prefect: a table, a summary in Markdown with thumbnails, an event at its end."""
 
 import base64
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
+from xvcore.errors import XvError
 from xvcore.query import table
 from xvcore.report import addresses
 from xvcore.stages.images import records
@@ -21,6 +23,8 @@ from xvcore.stages.run import Run
 from xvcore.stages.settings import Settings
 from xvcore.stages.thumbnails import Thumbnail
 from xvcore.store import Store
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES = 190_000
 """Of the Markdown, thumbnails included: it lies in the server's database and goes to the browser in one piece."""
@@ -280,10 +284,14 @@ def _of_network(found: Findings, run: Run[Settings], thumbnails: Iterator[Thumbn
 
 
 def _in_turn(sources: list[Iterator[Picture]]) -> Iterator[Picture]:
-    """Yield the first of each source, then the second of each, and so on, some of each."""
+    """Yield the first of each source, then the second of each, and so on, some of each; a damaged one ends there."""
     for _ in range(N_TRIES):
         for source in list(sources):
-            picture = next(source, None)
+            try:
+                picture = next(source, None)
+            except (XvError, OSError) as error:
+                logger.warning("pictures of the run are left out: %s", error)
+                picture = None
             if picture is None:
                 sources.remove(source)
             else:

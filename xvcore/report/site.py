@@ -35,7 +35,7 @@ class Site:
         Without it, two builds would take each other's new pages and temporary files for old ones that can go.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("w") as lock:
+        with (self.folder / LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
