@@ -17,7 +17,16 @@ DATASET = "partbirds?classes=2&images=4"
 CLASSES = [info.class_id for info in open_dataset(DATASET).classes[:2]]
 QUICK, SLOW = 12, 400
 """Steps of a mask: a class takes about two seconds, or about ten."""
-OF_TIME = {"seconds", "seconds_by_stage", "finished_at", "created_at", "attempt", "images_per_second", "gpu_bytes"}
+OF_TIME = {
+    "device",
+    "seconds",
+    "seconds_by_stage",
+    "finished_at",
+    "created_at",
+    "attempt",
+    "images_per_second",
+    "gpu_bytes",
+}
 
 
 def request(store: Path | str, steps: int = SLOW) -> dict[str, Any]:
@@ -63,7 +72,7 @@ def summarise(store: Path | str, steps: int = QUICK, progress: Callable[[str, st
 
 
 def results(store: Store) -> dict[str, pd.DataFrame]:
-    """Return every table of a store as a reader sees it, without the columns that tell how long things took."""
+    """Return every table of a store as a reader sees it, without the columns that tell where and how long."""
     found = {}
     for name in SCHEMAS:
         rows = table(store, name)

@@ -1,0 +1,163 @@
+"""A node of a Ray cluster and a worker of a pool that are killed in the middle: the tables are those of one process."""
+
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+from aviary import bird_folder
+from results import results, told
+from service import Api, free_ports, xv
+
+from flows.classes import ClassesRequest
+from flows.evidence import EvidenceRequest, bagnet_evidence
+from flows.fanout import FanOut
+from flows.summarise import SummariseRequest
+from flows.up import _family, _processes
+from xvcore.data import open_dataset
+from xvcore.stages import pipeline
+from xvcore.stages.run import announce, conclude, open_run
+from xvcore.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=240):
+        yield
+
+
+def _alone(request: ClassesRequest) -> str:
+    """Do the same with the library, in this process."""
+    run = open_run(request.specs()[0])
+    class_ids = [info.class_id for info in run.dataset.classes]
+    announce(run, class_ids)
+    for class_id in class_ids:
+        pipeline.complete_class(run, class_id)
+    pipeline.gather(run)
+    conclude(run)
+    return run.run_id
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    first, second = results(Store(one)), results(Store(other))
+    assert first["runs"]["status"].tolist() == ["complete"]
+    for name, rows in first.items():
+        pd.testing.assert_frame_equal(rows, second[name], obj=name)
+
+
+def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_killed(
+    server: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("prefect_ray", reason="pip install 'xv[ray]'")
+    from ray.cluster_utils import Cluster
+
+    dataset = bird_folder(tmp_path / "birds", n_classes=20, n_images=4)
+    birds = {
+        "dataset": dataset,
+        "models": ["partbirds_bagnet17@random?classes=20"],
+        "class_map": {info.class_id: str(info.class_idx) for info in open_dataset(dataset).classes},
+        "batch_size": 4,
+    }
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    on_ray = FanOut(to="ray", ray_address=cluster.address)
+    request = EvidenceRequest(store=str(tmp_path / "ray"), fan_out=on_ray, **birds)
+    run_id = open_run(request.specs()[0]).run_id
+    store = Store(request.store)
+
+    def kill_in_the_middle() -> None:
+        while len(store.classes_of("class_runs", run_id)) < 6:
+            time.sleep(0.1)
+        cluster.remove_node(second, allow_graceful=False)
+
+    killer = Thread(target=kill_in_the_middle)
+    started = time.monotonic()
+    try:
+        killer.start()
+        with caplog.at_level(logging.WARNING, logger="flows.fanout"):
+            done = bagnet_evidence(request)
+        killer.join()
+    finally:
+        cluster.shutdown()
+    assert len(done[run_id]) == 20
+    lost = [record.getMessage() for record in caplog.records if "is lost" in record.getMessage()]
+    assert lost
+    told("a Ray node killed", time.monotonic() - started, lost[0], "20 classes done by the other node")
+    assert _alone(EvidenceRequest(store=str(tmp_path / "alone"), **birds)) == run_id
+    _assert_same(tmp_path / "ray", tmp_path / "alone")
+
+
+def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_of_a_class(tmp_path: Path) -> None:
+    """The run does not have to be started again: it hands the lost shard to the other worker."""
+    dataset = bird_folder(tmp_path / "birds", n_classes=6, n_images=4)
+    birds: dict[str, Any] = {
+        "dataset": dataset,
+        "models": ["partbirds_narrow@random?classes=6"],
+        "class_map": {info.class_id: str(info.class_idx) for info in open_dataset(dataset).classes},
+        "batch_size": 1,
+        "settings": {
+            "skip_misclassified": False,
+            "mask": {"smooth_steps": 400, "crisp_steps": 4},
+            "proposals": {"n_boxes": 60},
+        },
+    }
+    port, report_port = free_ports(2)
+    home = tmp_path / "home"
+    gpus = ["--gpu", "0", "--gpu", "1"]
+    with ExitStack() as stack:
+        stack.callback(lambda: xv("down", "--home", str(home), folder=tmp_path))
+        up = xv(
+            "up", "--home", str(home), "--port", str(port), "--report-port", str(report_port), *gpus, folder=tmp_path
+        )
+        assert up.returncode == 0, up.stderr
+        api = stack.enter_context(Api(port, home))
+        started = time.monotonic()
+        answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"})
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        run = answer.json()["id"]
+        _wait_for_masks_of(tmp_path / "pool", n_classes=2)
+        worker = _pid(home, "worker-gpu1")
+        family = _family(worker, _processes())
+        assert len(family) > 1, "the worker was killed between two classes"
+        for pid in family:
+            os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
+        assert api.end_of(run, seconds=900).startswith("Completed")
+        seconds = time.monotonic() - started
+        log = (home / "logs" / "driver.log").read_text()
+        lost = [line for line in log.splitlines() if "is lost" in line]
+        told(
+            "one of two workers killed -9 with its flow run",
+            seconds,
+            f"run complete {time.monotonic() - killed:.0f} s after the kill",
+            lost[0] if lost else "",
+        )
+    assert len(lost) == 1
+    _alone(SummariseRequest(store=str(tmp_path / "alone"), **birds))
+    _assert_same(tmp_path / "pool", tmp_path / "alone")
+
+
+def _wait_for_masks_of(store: Path, *, n_classes: int) -> None:
+    """Wait until so many classes are at work, each within its masks."""
+    until = time.monotonic() + 300
+    while len(list(store.glob("parts/predictions/*/*.parquet"))) < n_classes:
+        assert time.monotonic() < until, "the workers have not begun"
+        time.sleep(0.05)
+
+
+def _pid(home: Path, name: str) -> int:
+    processes = json.loads((home / "state.json").read_text())["processes"]
+    return int(next(each["pid"] for each in processes if each["name"] == name))
