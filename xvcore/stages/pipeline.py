@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import torch
@@ -17,6 +17,7 @@ from xvcore.stages.device import device_name, forget_peak, peak_bytes
 from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
+from xvcore.store.schema import Growth
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -26,12 +27,13 @@ Result = TypeVar("Result")
 class Stage:
     """A verb and the table that it writes last; where the class has that table, the stage is done.
 
-    ``table`` is None for a stage that looks into a cache of its own.
+    ``table`` is None for a stage that looks into a cache of its own. ``growth``: what its time is proportional to.
     """
 
     verb: str
     table: str | None
     work: Callable[[Run[Any], str, Progress | None], int]
+    growth: Growth = "images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,13 @@ class Pipeline:
     stages : in their order
     count : counts what the stages of a class left
     gather : joins what the classes left into the tables of the whole run; None where every table is of a class
+    gathers_by : what the time of that is proportional to: the classes, or nothing: it is the same for every run
     """
 
     stages: tuple[Stage, ...]
     count: Callable[[Run[Any], str], Counts]
     gather: Callable[[Run[Any]], None] | None = None
+    gathers_by: Literal["class", "run"] = "run"
 
 
 pipelines: Registry[Pipeline] = Registry("method", "xvcore.stages.pipelines")
