@@ -37,7 +37,7 @@ pipelines.register(VisualSummaries.method)(
             Stage("mask", "masks", mask),
             Stage("propose", None, propose),
             Stage("match", "candidates", match, growth="image pairs"),
-            Stage("summarise", "clusters", summarise, growth="region pairs"),
+            Stage("summarise", "clusters", summarise, growth="regions"),
             Stage("trim", None, trim, growth="region pairs"),
             Stage("locate_parts", "summary_parts", locate_parts),
         ),
