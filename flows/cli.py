@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from flows.flags import ClassFlags, Dataset, Device, StoreUrl, names, with_class_flags
-from xvcore.errors import XvError
+from xvcore.errors import XvError, unknown_name
 from xvcore.version import VERSION
 
 app = typer.Typer(
@@ -32,7 +30,7 @@ def summarise(flags: ClassFlags) -> None:
     """Compute the visual summaries of classes for one network or several; running again resumes."""
     from flows.summarise import SummariseRequest, summarise_classes
 
-    _run(summarise_classes, SummariseRequest, flags)
+    _run(summarise_classes, flags.fill(SummariseRequest))
 
 
 @app.command()
@@ -41,7 +39,7 @@ def evidence(flags: ClassFlags) -> None:
     """Compute what every patch says for its class (BagNets, networks that end in a mean); running again resumes."""
     from flows.evidence import EvidenceRequest, bagnet_evidence
 
-    _run(bagnet_evidence, EvidenceRequest, flags)
+    _run(bagnet_evidence, flags.fill(EvidenceRequest))
 
 
 @app.command()
@@ -50,7 +48,7 @@ def units(flags: ClassFlags) -> None:
     """Find what every unit of a network responds to most, and project it to the pixels; running again resumes."""
     from flows.units import UnitsRequest, top_activations
 
-    _run(top_activations, UnitsRequest, flags)
+    _run(top_activations, flags.fill(UnitsRequest))
 
 
 @app.command()
@@ -59,17 +57,28 @@ def analyse(
     analysis: Annotated[str, typer.Argument(help="Name of an analysis, see `xv list analyses`")], flags: ClassFlags
 ) -> None:
     """Answer a published question for whole classes, as tables and figures; running again resumes."""
-    from xvcore.parameters import as_dict, replaced
-    from xvcore.stages.analysis import analyses
-    from xvcore.stages.compare import check_number
-
-    chosen = replaced(analyses[analysis].settings(), flags.changes())
-    check_number(analysis, len(flags.model))
-    from flows.analyse import AnalyseRequest
+    request = _analyse_request(analysis, flags)
     from flows.analyse import analyse as analyse_classes
 
-    analyse_classes(AnalyseRequest(settings={"analysis": analysis, **as_dict(chosen)}, **flags.request()))
-    _show_status(flags.store)
+    _run(analyse_classes, request)
+
+
+@app.command()
+@with_class_flags
+def plan(
+    method: Annotated[str, typer.Argument(help="summarise, evidence, units or the name of an analysis")],
+    flags: ClassFlags,
+    measure: Annotated[
+        int | None,
+        typer.Option(help="Compute so many images of one class now, thrown away; none = rates of the store", min=1),
+    ] = None,
+    shard_size: Annotated[int, typer.Option(help="Classes of one network that are computed in one go", min=1)] = 1,
+    workers: Annotated[int | None, typer.Option(help="Tell the wall-clock time with so many at once", min=1)] = None,
+) -> None:
+    """Tell what a command would take, before it is started: classes, images, shards, time by stage, bytes."""
+    from flows.plan import show_plan
+
+    show_plan(_request(method, flags), shard_size=shard_size, workers=workers, measure=measure, say=typer.echo)
 
 
 @app.command()
@@ -260,15 +269,37 @@ def _prepare_terminal(*, verbose: bool) -> None:
     logging.getLogger("xvcore").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-def _run(flow: Any, request_type: Any, flags: ClassFlags) -> None:
+def _run(flow: Any, request: Any) -> None:
     """Run a flow of whole classes on a request, and show what the store holds then."""
-    from flows.forms import filled_from
-    from xvcore.parameters import replaced
+    flow(request)
+    _show_status(request.store)
 
-    form = request_type.model_fields["settings"].annotation
-    settings = replaced(request_type.settings_type(), flags.changes())
-    flow(request_type(settings=filled_from(settings, form), **flags.request()))
-    _show_status(flags.store)
+
+def _analyse_request(analysis: str, flags: ClassFlags) -> Any:
+    from xvcore.parameters import as_dict, replaced
+    from xvcore.stages.analysis import analyses
+    from xvcore.stages.compare import check_number
+
+    chosen = replaced(analyses[analysis].settings(), flags.changes())
+    check_number(analysis, len(flags.model))
+    from flows.analyse import AnalyseRequest
+
+    return AnalyseRequest(settings={"analysis": analysis, **as_dict(chosen)}, **flags.request())
+
+
+def _request(method: str, flags: ClassFlags) -> Any:
+    """Return the request that the command of a method, or of an analysis by its name, makes of its flags."""
+    from flows.evidence import EvidenceRequest
+    from flows.summarise import SummariseRequest
+    from flows.units import UnitsRequest
+    from xvcore.stages.analysis import analyses
+
+    requests = {"summarise": SummariseRequest, "evidence": EvidenceRequest, "units": UnitsRequest}
+    if method in requests:
+        return flags.fill(requests[method])
+    if method not in analyses:
+        raise unknown_name("method or analysis", method, [*requests, *analyses])
+    return _analyse_request(method, flags)
 
 
 def _steps(text: str) -> list[int]:
@@ -279,23 +310,11 @@ def _steps(text: str) -> list[int]:
 
 
 def _show_status(store: str) -> None:
+    from flows.listing import show_table
     from xvcore.store import Store
 
     frame = Store(store).status()
-    console = Console()
     if frame.empty:
         typer.echo(f"no runs in {store}")
-        return
-    if not console.is_terminal:
-        typer.echo(frame.to_string(index=False))
-        return
-    table = Table(title=f"runs in {store}")
-    for column in frame.columns:
-        table.add_column(str(column), justify="right" if frame[column].dtype.kind in "if" else "left")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None or value != value else str(value)  # noqa: PLR0124  NaN
+    else:
+        show_table(frame, f"runs in {store}")

@@ -73,6 +73,15 @@ class ClassFlags:
         read = {"classes": names(self.classes), "class_map": pairs(self.class_map, "--class-map")}
         return {**given, **read, "models": self.model, "fan_out": fan_out}
 
+    def fill(self, request_type: Any) -> Any:
+        """Return the request of a method, its form filled in."""
+        from flows.forms import filled_from
+        from xvcore.parameters import replaced
+
+        form = request_type.model_fields["settings"].annotation
+        settings = replaced(request_type.settings_type(), self.changes())
+        return request_type(settings=filled_from(settings, form), **self.request())
+
 
 def with_class_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes each flag of `ClassFlags` after its own parameters, for typer to read.

@@ -1,10 +1,30 @@
-"""What can be named on the command line."""
+"""What can be named on the command line, and how tables are printed there."""
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
 
 from xvcore.errors import unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def show_table(frame: "pd.DataFrame", title: str) -> None:
+    """Print a table: drawn on a terminal, plain lines elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        console.file.write(f"{frame.to_string(index=False)}\n")
+        return
+    table = Table(title=title)
+    for column in frame.columns:
+        table.add_column(str(column), justify="right" if frame[column].dtype.kind in "if" else "left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
 
 
 def listing(kind: str, dataset: str) -> Iterator[str]:
@@ -70,3 +90,7 @@ def _described(prefix: str, settings: Any) -> Iterator[str]:
             yield from _described(f"{prefix}{field.name}.", value)
         else:
             yield f"{prefix}{field.name} = {value}\t{field.metadata.get('description', '')}"
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None or value != value else str(value)  # noqa: PLR0124  NaN

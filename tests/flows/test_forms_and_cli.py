@@ -8,7 +8,8 @@ from flows.cli import app
 from flows.flags import ClassFlags
 from flows.forms import filled_from, settings_of
 from flows.summarise import SettingsForm, SummariseRequest
-from xvcore.errors import XvError
+from xvcore.data import open_dataset
+from xvcore.errors import UnknownNameError, XvError
 from xvcore.parameters import replaced
 from xvcore.stages.settings import VisualSummaries
 
@@ -93,3 +94,42 @@ def test_every_kind_of_name_is_listed(kind: str) -> None:
     assert {"datasets": "imagenet", "architectures": "partbirds_wide", "methods": "sparse_mask"}.get(
         kind, "mask.smooth_steps"
     ) in result.output
+
+
+def test_a_plan_of_what_there_is_no_such_method_names_the_nearest() -> None:
+    result = CliRunner().invoke(app, ["plan", "sumarise", "--model", "alexnet"])
+    assert isinstance(result.exception, UnknownNameError)
+    assert "did you mean summarise" in str(result.exception)
+
+
+BIRDS = [info.class_id for info in open_dataset("partbirds?classes=2").classes]
+TINY_EVIDENCE = [
+    *("--dataset", "partbirds?classes=2&images=3", "--model", "partbirds_narrow@random?classes=3"),
+    *("--device", "cpu", *(part for index, each in enumerate(BIRDS) for part in ("--class-map", f"{each}={index}"))),
+]
+
+
+def test_a_plan_without_anything_to_estimate_from_says_what_to_do(tmp_path) -> None:
+    result = CliRunner().invoke(app, ["plan", "evidence", *TINY_EVIDENCE, "--store", str(tmp_path / "store")])
+    assert isinstance(result.exception, XvError)
+    assert "--measure" in str(result.exception)
+
+
+def test_a_plan_tells_classes_shards_stages_rates_and_wall_clock_and_writes_nothing(tmp_path) -> None:
+    flags = ["--measure", "2", "--shard-size", "2", "--workers", "2", "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, ["plan", "evidence", *TINY_EVIDENCE, *flags])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0].split()[:8] == ["network", "classes", "done", "to", "do", "images", "shards", "CPU"]
+    assert lines[1].split()[:6] == ["partbirds_narrow", "3", "0", "3", "9", "2"]
+    assert lines[2].split()[:6] == ["all", "3", "0", "3", "9", "2"]
+    for words in ("predict", "explain", "gather", "measured now: 2 images of", "on cpu: ", "with 2 workers: "):
+        assert words in result.output
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_plan_of_a_shard_counts_the_classes_of_the_shard(tmp_path) -> None:
+    flags = ["--measure", "1", "--max-images", "2", "--shard", "1/2", "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, ["plan", "evidence", *TINY_EVIDENCE, *flags])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[1].split()[:6] == ["partbirds_narrow", "2", "0", "2", "4", "2"]

@@ -5,6 +5,7 @@ import pickle
 import resource
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xvcore.errors import StoreError, UnknownNameError
+from xvcore.keys import file_name
 from xvcore.store import Store
 from xvcore.store.encode import picture, rle_decode
 
@@ -340,3 +342,19 @@ def test_of_two_writers_of_one_class_one_wins_and_readers_see_either(store, pred
     reader.join()
     assert bad == []
     assert len(store.read("predictions", "net-vs-1", "a")) in (301, 302)
+
+
+@pytest.mark.parametrize("where", ["disk", "memory"])
+def test_sizes_are_those_of_the_parts(where, tmp_path, prediction_rows):
+    store = Store(tmp_path / "s" if where == "disk" else f"memory://{uuid.uuid4().hex}")
+    assert store.sizes("predictions", "net/1") == {}
+    assert store.owners_of("predictions") == []
+    for class_id, n in (("a b", 3), ("c", 400)):
+        store.write("predictions", "net/1", class_id, [{"model": "net", **row} for row in prediction_rows(n)])
+    sizes = store.sizes("predictions", "net/1")
+    path = "parts/predictions/{}/{}.parquet"
+    assert sizes == {
+        each: len(store.place.read(path.format(file_name("net/1"), file_name(each))) or b"") for each in ("a b", "c")
+    }
+    assert sizes["c"] > sizes["a b"] > 0
+    assert store.owners_of("predictions") == ["net/1"]

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import torch
@@ -18,6 +18,7 @@ from xvcore.stages.images import records
 from xvcore.stages.run import Progress, Run
 from xvcore.stages.settings import Settings
 from xvcore.stages.thumbnails import Thumbnail
+from xvcore.store.schema import Growth
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -27,12 +28,13 @@ Result = TypeVar("Result")
 class Stage:
     """A verb and the table that it writes last; where the class has that table, the stage is done.
 
-    ``table`` is None for a stage that looks into a cache of its own.
+    ``table`` is None for a stage that looks into a cache of its own. ``growth``: what its time is proportional to.
     """
 
     verb: str
     table: str | None
     work: Callable[[Run[Any], str, Progress | None], int]
+    growth: Growth = "images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Pipeline:
     stages : in their order
     count : counts what the stages of a class left
     gather : joins what the classes left into the tables of the whole run; None where every table is of a class
+    gathers_by : what the time of that is proportional to: the classes, or nothing: it is the same for every run
     pictures : yields what the run found, most telling first, given the rows of ``class_runs`` of its complete classes;
         it is asked for a few and reads no more than these need
     pictures_of_all : the same for what several networks show only together
@@ -80,6 +83,7 @@ class Pipeline:
     stages: tuple[Stage, ...]
     count: Callable[[Run[Any], str], Counts]
     gather: Callable[[Run[Any]], None] | None = None
+    gathers_by: Literal["class", "run"] = "run"
     pictures: Callable[[Run[Any], pd.DataFrame], Iterator[Thumbnail]] | None = None
     pictures_of_all: Callable[[Sequence[Run[Any]]], Iterator[Thumbnail]] | None = None
 

@@ -113,6 +113,25 @@ class Place:
                 return []
         return sorted(name for name in found if name and not name.startswith((".", "_")))
 
+    def sizes(self, relative: str) -> dict[str, int]:
+        """Return the bytes of each file in a folder by its name, without hidden ones; none where it does not exist."""
+        path = self.path(relative)
+        with self.failures("list", relative):
+            try:
+                if self.is_local:
+                    found = [(each.name, each.stat().st_size) for each in Path(path).iterdir() if each.is_file()]
+                else:
+                    self.filesystem.invalidate_cache(path)
+                    listed = self.filesystem.ls(path, detail=True)
+                    found = [
+                        (each["name"].rsplit("/", 1)[-1], int(each["size"]))
+                        for each in listed
+                        if each["type"] == "file"
+                    ]
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        return {name: size for name, size in sorted(found) if not name.startswith((".", "_"))}
+
     def remove(self, relative: str) -> None:
         """Remove a file; one that is not there is no error."""
         path = self.path(relative)

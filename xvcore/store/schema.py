@@ -14,6 +14,8 @@ from xvcore.registry import Registry
 
 Encoding = Literal["dictionary", "split", "delta", "plain"]
 Kind = Literal["value", "json", "picture"]
+Growth = Literal["images", "image pairs", "regions", "region pairs"]
+"""What the work on a class, or the size of a part, is proportional to."""
 
 PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 """An encoded picture in the layout that Hugging Face's readers show as an image."""
@@ -75,6 +77,7 @@ class Table:
     is_published : whether ``publish`` joins the parts into one file
     rows_per_group : rows in a Parquet row group, the unit that filters skip
     version : of the schema; columns are only ever added, and are nullable then
+    growth : what the size of a part is proportional to
     """
 
     name: str
@@ -86,6 +89,7 @@ class Table:
     is_published: bool = True
     rows_per_group: int = 10_000
     version: int = 1
+    growth: Growth = "images"
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

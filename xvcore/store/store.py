@@ -122,6 +122,15 @@ class Store:
         names = self.place.names(f"parts/{SCHEMAS[table].name}/{file_name(run_id)}")
         return sorted(unquote(name.removesuffix(".parquet")) for name in names if name.endswith(".parquet"))
 
+    def sizes(self, table: str, run_id: str) -> dict[str, int]:
+        """Return the bytes of each class's part."""
+        sizes = self.place.sizes(f"parts/{SCHEMAS[table].name}/{file_name(run_id)}")
+        return {unquote(name.removesuffix(".parquet")): size for name, size in sizes.items()}
+
+    def owners_of(self, table: str) -> list[str]:
+        """Return the runs (data sets, caches) that have parts of a table, sorted."""
+        return sorted(unquote(name) for name in self.place.names(f"parts/{SCHEMAS[table].name}"))
+
     # Runs
 
     def write_run(self, row: Mapping[str, Any]) -> None:

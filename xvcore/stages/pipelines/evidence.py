@@ -42,6 +42,7 @@ pipelines.register(PatchEvidence.method)(
         stages=(Stage("predict", "predictions", predict), Stage("explain", "evidence", explain)),
         count=predicted,
         gather=gather_patches,
+        gathers_by="class",
         pictures=strongest_patches,
     )
 )

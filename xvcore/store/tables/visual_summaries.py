@@ -129,6 +129,7 @@ declare(
             picture("crop", "the region's pixels"),
         ),
         grain=("run_id", "class_id", "region_id"),
+        growth="regions",
     ),
     Table(
         "similarity",
@@ -142,6 +143,7 @@ declare(
         grain=("run_id", "class_id", "region_i", "region_j"),
         # 1300 regions are 844 350 pairs: one class a row group, or the footer of 1000 classes would hold 84 000 groups.
         rows_per_group=1_000_000,
+        growth="region pairs",
     ),
     Table(
         "clusters",
@@ -166,6 +168,7 @@ declare(
             count("n_iter", "iterations of the clustering", nullable=True),
         ),
         grain=("run_id", "class_id", "cluster_id"),
+        growth="regions",
     ),
     Table(
         "summary_parts",

@@ -1,0 +1,124 @@
+"""``xv plan``: what a request would take, printed before anything is started."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import pandas as pd
+
+from flows.classes import ClassesRequest, check_names, check_targets
+from flows.listing import show_table
+from xvcore.stages import pipeline
+from xvcore.stages.plan import Plan, Work, planned
+from xvcore.stages.run import chosen_classes, open_run
+from xvcore.store import SCHEMAS
+
+
+def show_plan(
+    request: ClassesRequest, *, shard_size: int, workers: int | None, measure: int | None, say: Callable[[str], None]
+) -> None:
+    """Print what is to do, how long it takes, by network and by stage, and what the store grows by.
+
+    Parameters
+    ----------
+    request : what would be run
+    shard_size : classes of one network that are computed in one go
+    workers : processes at once, each with a device of its own; None: the wall-clock time is not told
+    measure : images that are computed now; None: the rates come from the store
+    say : prints a line
+    """
+    runs = [open_run(spec) for spec in request.specs()]
+    check_names(runs)
+    classes = request.mine([info.class_id for info in chosen_classes(runs[0].dataset, request.classes)])
+    check_targets(runs, classes)
+    plan = planned(runs, classes, shard_size=shard_size, measure=measure)
+    method, growth = runs[0].settings.method, {each.verb: each.growth for each in pipeline.stages_of(runs[0])}
+    unit = _unit(plan)
+    title = f"{method} of {runs[0].dataset.name}, for {runs[0].store.url}"
+    show_table(pd.DataFrame([*_networks(plan, unit), _total(plan, unit)]), title)
+    stages = [row for work in plan.works for row in _stages(work, growth, unit)]
+    if stages:
+        say("")
+        show_table(pd.DataFrame(stages), "by stage")
+        say("")
+    for work in plan.works:
+        for line in _rates(work):
+            say(line)
+    if workers is not None:
+        say(f"wall-clock time with {workers} worker{'s' if workers > 1 else ''}: {_time(plan.wall_seconds(workers))}")
+
+
+def _networks(plan: Plan, unit: str) -> Iterator[dict[str, object]]:
+    for work in plan.works:
+        yield {
+            "network": work.model,
+            "classes": work.n_classes,
+            "done": work.n_done,
+            "to do": len(work.n_images),
+            "images": sum(work.n_images),
+            "shards": len(work.shards(plan.shard_size)),
+            unit: _time(sum(work.seconds_by_stage.values())),
+            "store grows by": _size(sum(work.bytes_by_table.values())),
+        }
+
+
+def _total(plan: Plan, unit: str) -> dict[str, object]:
+    return {
+        "network": "all",
+        "classes": sum(work.n_classes for work in plan.works),
+        "done": sum(work.n_done for work in plan.works),
+        "to do": sum(len(work.n_images) for work in plan.works),
+        "images": sum(sum(work.n_images) for work in plan.works),
+        "shards": sum(len(work.shards(plan.shard_size)) for work in plan.works),
+        unit: _time(plan.seconds),
+        "store grows by": _size(plan.n_bytes),
+    }
+
+
+def _stages(work: Work, growth: Mapping[str, str], unit: str) -> Iterator[dict[str, object]]:
+    if work.rates is None:
+        return
+    for verb, seconds in work.seconds_by_stage.items():
+        is_stage = verb in growth
+        yield {
+            "network": work.model,
+            "stage": verb,
+            "measured": f"{work.rates.seconds_per_image(verb):.3g} s per image" if is_stage else "",
+            "grows with": growth.get(verb, ""),
+            unit: _time(seconds),
+        }
+
+
+def _rates(work: Work) -> Iterator[str]:
+    rates = work.rates
+    if rates is None:
+        yield f"{work.model}: nothing to do"
+        return
+    yield f"{work.model}: {rates.source}; on {rates.device}"
+    tables = sorted(rates.n_bytes, key=lambda table: -work.bytes_by_table[table])
+    most = [f"{table} {_size(rates.bytes_per_image(table))}" for table in tables[:5]]
+    yield f"  bytes per image, as measured, before publishing: {', '.join(most)}, …"
+    bounded = [table for table in tables if SCHEMAS[table].growth != "images"]
+    if bounded:
+        yield f"  growing with regions or their pairs up to max_regions: {', '.join(bounded)}"
+    if rates.start_seconds:
+        yield f"  start of a process: {_time(rates.start_seconds)}, once a worker"
+    if rates.gather_seconds is None:
+        yield "  not in it: joining the classes at the end, which only --measure tells"
+
+
+def _unit(plan: Plan) -> str:
+    kinds = {work.rates.device.partition(":")[0] for work in plan.works if work.rates}
+    return {frozenset({"cuda"}): "GPU time", frozenset({"cpu"}): "CPU time"}.get(frozenset(kinds), "device time")
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:,.3g} TB"
