@@ -31,7 +31,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
             monkeypatch.setenv(f"AWS_{name}", value)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("s3://birds")
+        s3fs.S3FileSystem().makedirs("s3://birds", exist_ok=True)  # moto forgets nothing in one process
         yield gate
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
@@ -39,7 +39,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 def test_a_client_does_not_wait_for_ever(gate: Gate) -> None:
     config = Store("s3://birds/patience").place.filesystem.config_kwargs
-    n_tries = s3fs.S3FileSystem.retries * (1 + config["retries"]["max_attempts"])
+    n_tries = s3fs.S3FileSystem.retries * config["retries"]["total_max_attempts"]
     assert n_tries * config["read_timeout"] <= 300
     assert config["connect_timeout"] <= config["read_timeout"]
 

@@ -24,8 +24,8 @@ _FOREIGN_ERRORS = (
 )
 
 
-_PATIENCE = {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 2}}
-"""Seconds and further tries of an S3 client, which its library tries five times in turn: an endpoint that takes calls
+_PATIENCE = {"connect_timeout": 10, "read_timeout": 20, "retries": {"total_max_attempts": 3}}
+"""Seconds and tries of an S3 client, which its library tries five times in turn: an endpoint that takes calls
 and says nothing is an error after five minutes. Their own defaults make it half an hour, for every file."""
 
 
