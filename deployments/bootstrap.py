@@ -189,7 +189,7 @@ async def _make_automations(client: "PrefectClient") -> None:
             await client.create_automation(automation)
         for each in known:
             if _deployments_of(each) - set(identities.values()):
-                await client.update_automation(each.id, each.model_copy(update={"actions": automation.actions}))
+                await client.update_automation(each.id, automation.model_copy(update={"enabled": each.enabled}))
 
 
 def _deployments_of(automation: "AutomationCore") -> set[object]:

@@ -85,7 +85,7 @@ def show(runs: Sequence[Run[Settings]], classes: Sequence[str], failures: Sequen
     failures : lines ``network class: reason``
     """
     found = findings(runs, classes, failures)
-    method, dataset = _key(found.method), _key(runs[0].dataset.name)[-40:].strip("-")
+    method, dataset = _key(found.method), _key(runs[0].dataset.name)[-60:].strip("-")
     rows = table_rows(found)
     about = "One row per network and class"
     if len(found.records) > len(rows):

@@ -58,7 +58,7 @@ def best_summaries(run: Run[VisualSummaries], done: pd.DataFrame) -> Iterator[Th
     shown = accepted.assign(place=place).sort_values(["place", "prob_drop", "class_id"], ascending=[True, False, True])
     names = dict(zip(done["class_id"], done["class_name"], strict=True))
     for row in records(shown):
-        drop = "" if pd.isna(row["prob_drop"]) else f" · drop {100 * row['prob_drop']:.0f} %".replace("-", "−")
+        drop = "" if pd.isna(row["prob_drop"]) else f" · drop {round(100 * row['prob_drop'])} %".replace("-", "−")
         title = f"{names[row['class_id']]} · summary {row['place']} · {row['n_images']} images{drop}"
         tiles = _regions(run, row["class_id"], row["cluster_id"])
         if tiles:
