@@ -17,7 +17,16 @@ DATASET = "partbirds?classes=2&images=4"
 CLASSES = [info.class_id for info in open_dataset(DATASET).classes[:2]]
 QUICK, SLOW = 12, 200
 """Steps of a mask: a class takes about two seconds, or five."""
-OF_TIME = {"device", "seconds", "seconds_by_stage", "finished_at", "created_at", "attempt", "images_per_second", "gpu_bytes"}
+OF_TIME = {
+    "device",
+    "seconds",
+    "seconds_by_stage",
+    "finished_at",
+    "created_at",
+    "attempt",
+    "images_per_second",
+    "gpu_bytes",
+}
 
 
 def request(store: Path | str, steps: int = SLOW) -> dict[str, Any]:

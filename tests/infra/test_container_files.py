@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.bootstrap import POOL
+from deployments.bootstrap import POOL, SHARDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINER = ROOT / "infra" / "container"
@@ -112,7 +112,7 @@ def test_secrets_come_from_the_environment_and_are_asked_for_by_name() -> None:
 def test_the_server_asks_for_a_password_and_everybody_has_it() -> None:
     services = _compose()["services"]
     assert services["server"]["environment"]["PREFECT_SERVER_API_AUTH_STRING"].startswith("${PREFECT_AUTH:?")
-    for name in ("bootstrap", "gpu-worker", "cpu-worker"):
+    for name in ("bootstrap", "driver", "gpu-worker", "cpu-worker"):
         assert services[name]["environment"]["PREFECT_API_AUTH_STRING"].startswith("${PREFECT_AUTH:?")
 
 
@@ -126,10 +126,12 @@ def test_nothing_is_open_to_other_machines_unless_asked_for() -> None:
 def test_a_gpu_belongs_to_one_worker_that_runs_one_flow_at_a_time() -> None:
     services = _compose()["services"]
     workers = {name: service for name, service in services.items() if "worker" in service.get("command", [])}
-    assert set(workers) == {"gpu-worker", "cpu-worker"}
-    for worker in workers.values():
+    assert set(workers) == {"driver", "gpu-worker", "cpu-worker"}
+    for name, worker in workers.items():
         command = worker["command"]
-        assert command[command.index("--limit") + 1] == "1"
+        assert command[command.index("--work-queue") + 1] == ("default" if name == "driver" else SHARDS)
+        assert (command[command.index("--limit") + 1] == "1") == (name != "driver")
+        assert ("deploy" in worker) == (name == "gpu-worker")
         assert command[command.index("--pool") + 1] == POOL
         assert worker["depends_on"]["bootstrap"]["condition"] == "service_completed_successfully"
         assert worker["volumes"][0].endswith(":/data")
