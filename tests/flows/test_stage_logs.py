@@ -1,15 +1,29 @@
 """Laws of the log of a run: every line of the library says what it is about, and none comes per image."""
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 
-from flows.logs import about
+from flows.logs import LOGGERS, about, heed
 from flows.progress import PlainLines, watch
 
 
+@pytest.fixture(autouse=True)
+def levels() -> Iterator[None]:
+    """As a worker finds them, whatever the command line has set in this process before."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.NOTSET)
+    heed()
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
 @pytest.fixture
-def lines() -> list[str]:
+def lines() -> Iterator[list[str]]:
     """What a handler writes that was there before the stage began, as Prefect's is."""
     found: list[str] = []
 
@@ -18,7 +32,7 @@ def lines() -> list[str]:
             found.append(self.format(record))
 
     handler = Kept()
-    loggers = [logging.getLogger(name) for name in ("xvcore", "flows")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     for logger in loggers:
         logger.addHandler(handler)
     yield found
