@@ -72,13 +72,12 @@ def plan(
         int | None,
         typer.Option(help="Compute so many images of one class now, thrown away; none = rates of the store", min=1),
     ] = None,
-    shard_size: Annotated[int, typer.Option(help="Classes of one network that are computed in one go", min=1)] = 1,
     workers: Annotated[int | None, typer.Option(help="Tell the wall-clock time with so many at once", min=1)] = None,
 ) -> None:
     """Tell what a command would take, before it is started: classes, images, shards, time by stage, bytes."""
     from flows.plan import show_plan
 
-    show_plan(_request(method, flags), shard_size=shard_size, workers=workers, measure=measure, say=typer.echo)
+    show_plan(_request(method, flags), shard_size=flags.shard_size, workers=workers, measure=measure, say=typer.echo)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from test_up_and_down import TINY, Api, _free_ports, _xv
+from service import TINY, Api, free_ports, xv
 
 from deployments import bootstrap
 
@@ -25,12 +25,12 @@ WITHIN_SECONDS = 95
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[tuple[Api, Path, int]]:
-    port, report_port = _free_ports(2)
+    port, report_port = free_ports(2)
     home = tmp_path / "home"
     with ExitStack() as stack:
-        stack.callback(lambda: _xv("down", "--home", str(home), folder=tmp_path))
+        stack.callback(lambda: xv("down", "--home", str(home), folder=tmp_path))
         ports = ["--port", str(port), "--report-port", str(report_port)]
-        started = _xv("up", "--home", str(home), *ports, folder=tmp_path)
+        started = xv("up", "--home", str(home), *ports, folder=tmp_path)
         assert started.returncode == 0, started.stderr
         yield stack.enter_context(Api(port, home)), tmp_path, report_port
 
