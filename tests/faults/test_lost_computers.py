@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
+import torch
 from aviary import bird_folder
 from results import results, told
 from service import Api, free_ports, xv
@@ -39,6 +40,15 @@ def server() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute as a task of Ray does that has one processor: sums over two threads are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def _alone(request: ClassesRequest) -> str:
     """Do the same with the library, in this process."""
     run = open_run(request.specs()[0])
@@ -59,7 +69,7 @@ def _assert_same(one: Path, other: Path) -> None:
 
 
 def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_killed(
-    server: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: None, one_thread: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("prefect_ray", reason="pip install 'xv[ray]'")
     from ray.cluster_utils import Cluster
