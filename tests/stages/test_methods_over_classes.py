@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from xvcore.data import open_dataset
+from xvcore.errors import LabelError
 from xvcore.methods.bagnet_evidence import BagNetEvidence
 from xvcore.parameters import replaced
 from xvcore.stages import pipeline
@@ -134,6 +135,13 @@ def test_evidence_is_what_the_method_says_and_its_mean_the_logit(done) -> None:
         assert values.mean() == pytest.approx(row["logit"], rel=1e-2, abs=1e-2)
     others = rows[rows["target_kind"] == "prediction"]
     assert (others["target_idx"] != run.target(class_id)).all()
+
+
+def test_two_classes_of_one_output_are_refused_by_name(tmp_path: Path) -> None:
+    ids = [info.class_id for info in open_dataset(DATASET).classes]
+    run = open_run(spec(tmp_path, EVIDENCE, class_map=((ids[0], "1"), (ids[1], "1"), (ids[2], "2"))))
+    with pytest.raises(LabelError, match=rf"{ids[0]}.*{ids[1]}.*same output 1"):
+        targets_of(run)
 
 
 def test_patches_are_the_strongest_of_all_images(done) -> None:

@@ -23,13 +23,26 @@ PatchPlace = tuple[int, tuple[float, float, float, float]]
 
 
 def targets_of(run: Run[PatchEvidence]) -> dict[str, int]:
-    """Return the output of every class of the dataset that one stands for, by class id, in the dataset's order."""
-    found = {}
+    """Return the output of every class of the dataset that one stands for, by class id, in the dataset's order.
+
+    Raises
+    ------
+    LabelError
+        Two classes share an output: the strongest patches for it would be those of both.
+    """
+    found: dict[str, int] = {}
     for info in run.dataset.classes:
         try:
             found[info.class_id] = run.target(info.class_id)
         except LabelError:
             continue  # no output stands for it: it is not explained, and its images count as those of another class
+    first = {target: class_id for class_id, target in reversed(found.items())}
+    for class_id, target in found.items():
+        if first[target] != class_id:
+            raise LabelError(
+                f"classes {first[target]!r} and {class_id!r} stand for the same output {target}: evidence needs an output "
+                "of its own for each class; map all but one of them elsewhere, or leave their images out of the dataset"
+            )
     return found
 
 
