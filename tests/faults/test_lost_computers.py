@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -89,8 +89,9 @@ def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_kille
     store = Store(request.store)
 
     def kill_in_the_middle() -> None:
-        while len(store.classes_of("class_runs", run_id)) < 6:
-            time.sleep(0.1)
+        raylet = second.all_processes["raylet"][0].process.pid
+        while len(store.classes_of("class_runs", run_id)) < 6 or not _is_at_work(raylet):
+            time.sleep(0.02)
         cluster.remove_node(second, allow_graceful=False)
 
     killer = Thread(target=kill_in_the_middle)
@@ -158,6 +159,15 @@ def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_
     assert len(lost) == 1
     _alone(SummariseRequest(store=str(tmp_path / "alone"), **birds))
     _assert_same(tmp_path / "pool", tmp_path / "alone")
+
+
+def _is_at_work(raylet: int) -> bool:
+    """Say whether a worker of a Ray node has a task; its title is the name of the task then."""
+    for pid in _family(raylet, _processes()):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_text().startswith("ray::shard"):
+                return True
+    return False
 
 
 def _wait_for_masks_of(store: Path, *, n_classes: int) -> None:

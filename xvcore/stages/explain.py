@@ -40,8 +40,8 @@ def targets_of(run: Run[PatchEvidence]) -> dict[str, int]:
     for class_id, target in found.items():
         if first[target] != class_id:
             raise LabelError(
-                f"classes {first[target]!r} and {class_id!r} stand for the same output {target}: evidence needs an output "
-                "of its own for each class; map all but one of them elsewhere, or leave their images out of the dataset"
+                f"classes {first[target]!r} and {class_id!r} stand for the same output {target}: evidence needs an "
+                "output of its own for each class: map all but one of them elsewhere, or leave them out of the dataset"
             )
     return found
 
