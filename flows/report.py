@@ -19,7 +19,7 @@ class ReportRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     store: Annotated[str, Field(description="Folder or fsspec URL of the results", min_length=1)] = "xv-store"
-    out: Annotated[str, Field(description="Folder of the pages", min_length=1)] = "xv-report"
+    out: Annotated[str, Field(description="Folder of the pages; empty = the one that the report site serves")] = ""
     runs: Annotated[list[str], Field(description="Ids of runs; empty = all of the store")] = []
 
 
@@ -30,7 +30,12 @@ def write_report(request: ReportRequest) -> str:
     Args:
         request: store, folder of the pages and runs.
     """
-    index = build(Store(request.store), Path(request.out), run_ids=request.runs or None, picture_of=Originals())
+    index = build(
+        Store(request.store),
+        Path(request.out or os.environ.get("XV_REPORT") or "xv-report"),
+        run_ids=request.runs or None,
+        picture_of=Originals(),
+    )
     if site := os.environ.get("XV_REPORT_URL"):
         create_link_artifact(site, link_text="report", key="report", description=f"Pages of the store {request.store}")
     return str(index)

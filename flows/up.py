@@ -234,6 +234,7 @@ def _environment(service: Service, password: str) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
         "XV_FOLDER": str(service.folder),
+        "XV_REPORT": str(service.report),
         "XV_REPORT_URL": service.report_url,
     }
 
