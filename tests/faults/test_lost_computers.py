@@ -111,12 +111,26 @@ def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_kille
     _assert_same(tmp_path / "ray", tmp_path / "alone")
 
 
-def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_of_a_class(tmp_path: Path) -> None:
-    """The run does not have to be started again: it hands the lost shard to the other worker."""
-    dataset = bird_folder(tmp_path / "birds", n_classes=6, n_images=4)
-    birds: dict[str, Any] = {
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api, Path]]:
+    """A service with two workers of shards, and the folder where its runs work."""
+    folder = tmp_path_factory.mktemp("service")
+    port, report_port = free_ports(2)
+    home = folder / "home"
+    ports = ["--port", str(port), "--report-port", str(report_port)]
+    with ExitStack() as stack:
+        stack.callback(lambda: xv("down", "--home", str(home), folder=folder))
+        up = xv("up", "--home", str(home), *ports, "--gpu", "0", "--gpu", "1", folder=folder)
+        assert up.returncode == 0, up.stderr
+        yield stack.enter_context(Api(port, home)), folder
+
+
+def _birds(folder: Path, n_classes: int) -> dict[str, Any]:
+    """Draw classes that take some seconds each, and return what a request says of them."""
+    dataset = bird_folder(folder / "birds", n_classes=n_classes, n_images=4)
+    return {
         "dataset": dataset,
-        "models": ["partbirds_narrow@random?classes=6"],
+        "models": [f"partbirds_narrow@random?classes={n_classes}"],
         "class_map": {info.class_id: str(info.class_idx) for info in open_dataset(dataset).classes},
         "batch_size": 1,
         "settings": {
@@ -125,40 +139,59 @@ def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_
             "proposals": {"n_boxes": 60},
         },
     }
-    port, report_port = free_ports(2)
-    home = tmp_path / "home"
-    gpus = ["--gpu", "0", "--gpu", "1"]
-    with ExitStack() as stack:
-        stack.callback(lambda: xv("down", "--home", str(home), folder=tmp_path))
-        up = xv(
-            "up", "--home", str(home), "--port", str(port), "--report-port", str(report_port), *gpus, folder=tmp_path
-        )
-        assert up.returncode == 0, up.stderr
-        api = stack.enter_context(Api(port, home))
-        started = time.monotonic()
-        answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"})
-        assert answer.status_code == httpx.codes.CREATED, answer.text
-        run = answer.json()["id"]
-        _wait_for_masks_of(tmp_path / "pool", n_classes=2)
-        worker = _pid(home, "worker-gpu1")
-        family = _family(worker, _processes())
-        assert len(family) > 1, "the worker was killed between two classes"
-        for pid in family:
-            os.kill(pid, signal.SIGKILL)
-        killed = time.monotonic()
-        assert api.end_of(run, seconds=900).startswith("Completed")
-        seconds = time.monotonic() - started
-        log = (home / "logs" / "driver.log").read_text()
-        lost = [line for line in log.splitlines() if "is lost" in line]
-        told(
-            "one of two workers killed -9 with its flow run",
-            seconds,
-            f"run complete {time.monotonic() - killed:.0f} s after the kill",
-            lost[0] if lost else "",
-        )
+
+
+def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_of_a_class(
+    service: tuple[Api, Path], tmp_path: Path
+) -> None:
+    """The run does not have to be started again: it hands the lost shard to the other worker."""
+    api, folder = service
+    birds = _birds(tmp_path, n_classes=6)
+    started = time.monotonic()
+    answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    run = answer.json()["id"]
+    _wait_for_masks_of(tmp_path / "pool", n_classes=2)
+    family = _family(_pid(folder / "home", "worker-gpu1"), _processes())
+    assert len(family) > 1, "the worker was killed between two classes"
+    for pid in family:
+        os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    assert api.end_of(run, seconds=900).startswith("Completed")
+    lost = [line for line in (folder / "home" / "logs" / "driver.log").read_text().splitlines() if "is lost" in line]
     assert len(lost) == 1
+    told(
+        "one of two workers killed -9 with its flow run",
+        time.monotonic() - started,
+        f"run complete {time.monotonic() - killed:.0f} s after the kill",
+        lost[0],
+    )
     _alone(SummariseRequest(store=str(tmp_path / "alone"), **birds))
     _assert_same(tmp_path / "pool", tmp_path / "alone")
+
+
+def test_a_run_that_is_cancelled_takes_its_shards_with_it(service: tuple[Api, Path], tmp_path: Path) -> None:
+    api, _ = service
+    birds = _birds(tmp_path, n_classes=3)
+    run = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"}).json()["id"]
+    _wait_for_masks_of(tmp_path / "pool", n_classes=1)
+    asked = time.monotonic()
+    body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    api.client.post(f"/flow_runs/{run}/set_state", json=body).raise_for_status()
+    assert api.end_of(run, seconds=120).startswith("Cancelled")
+    until = time.monotonic() + 60
+    while "RUNNING" in (states := _states_of_shards(api, run)) or "CANCELLING" in states:
+        assert time.monotonic() < until, states
+        time.sleep(0.5)
+    seconds = time.monotonic() - asked
+    assert len(states) == 3
+    assert set(states) <= {"CANCELLED", "COMPLETED"}
+    told("a run on two workers is cancelled", seconds, f"its shards: {', '.join(states)}", "")
+
+
+def _states_of_shards(api: Api, run: str) -> list[str]:
+    children = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}
+    return sorted(each["state_type"] for each in api.client.post("/flow_runs/filter", json=children).json())
 
 
 def _is_at_work(raylet: int) -> bool:
