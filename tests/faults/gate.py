@@ -70,3 +70,5 @@ class Gate:
                     if not data:
                         return
                     other[ready].sendall(data)
+        for end in (call, onward):
+            end.close()
