@@ -1,7 +1,6 @@
 """A gate on the way to a server: it may be open, closed (nobody listens) or mute (it takes calls and says nothing)."""
 
 import contextlib
-import select
 import socket
 import threading
 from types import TracebackType
@@ -53,20 +52,26 @@ class Gate:
         threading.Thread(target=self._take_calls, args=(self._listener,), daemon=True).start()
 
     def _take_calls(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
+        while True:
+            try:
                 call, _ = listener.accept()
+            except OSError:
+                return
+            try:
                 onward = socket.create_connection(self._beyond)
-                self._calls += [call, onward]
-                threading.Thread(target=self._pass_on, args=(call, onward), daemon=True).start()
+            except OSError:
+                call.close()
+                continue
+            self._calls += [call, onward]
+            for one, other in ((call, onward), (onward, call)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
 
-    def _pass_on(self, call: socket.socket, onward: socket.socket) -> None:
-        other = {call: onward, onward: call}
-        with contextlib.suppress(OSError, ValueError):
-            while True:
-                for ready in select.select([call, onward], [], [])[0]:
-                    data = ready.recv(1 << 16)
-                    self._passing.wait()
-                    if not data:
-                        return
-                    other[ready].sendall(data)
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(1 << 16):
+                self._passing.wait()
+                other.sendall(data)
+        self._passing.wait()
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -42,6 +42,11 @@ class Running:
         assert done.returncode == 0, done.stdout + done.stderr
         return time.monotonic() - started
 
+    def is_whole(self) -> bool:
+        """Return whether all parts live."""
+        state, processes = _read(self.home), _processes()
+        return state is not None and all(each.pid in processes for each in state.processes)
+
     def down(self) -> None:
         if (self.home / "state.json").exists():
             xv("down", "--home", str(self.home), folder=self.folder)
@@ -88,7 +93,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def api(service: Running) -> Iterator[Api]:
-    service.up()
+    if not service.is_whole():
+        service.up()
     with service.api() as api:
         yield api
 

@@ -24,11 +24,6 @@ _FOREIGN_ERRORS = (
 )
 
 
-_PATIENCE = {"connect_timeout": 10, "read_timeout": 20, "retries": {"total_max_attempts": 3}}
-"""Seconds and tries of an S3 client, which its library tries five times in turn: an endpoint that takes calls
-and says nothing is an error after five minutes. Their own defaults make it half an hour, for every file."""
-
-
 class Place:
     """A folder that files are read from and written to by a path relative to it.
 
@@ -48,7 +43,7 @@ class Place:
         self.url = str(url).rstrip("/") or "/"
         try:
             with self.failures("open"):
-                self.filesystem, root = fsspec.core.url_to_fs(self.url, **_patient(self.url, storage_options))
+                self.filesystem, root = fsspec.core.url_to_fs(self.url, **storage_options)
         except (ImportError, ValueError) as error:
             raise StoreError(f"cannot open {self.url}: {error}") from error
         protocol = self.filesystem.protocol
@@ -159,14 +154,6 @@ class Place:
                         path.unlink(missing_ok=True)
                         swept += 1
         return swept
-
-
-def _patient(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with finite patience, where neither they nor fsspec's configuration say otherwise."""
-    if not url.startswith(("s3://", "s3a://")):
-        return options
-    chosen = options.get("config_kwargs") or fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-    return {**options, "config_kwargs": {**_PATIENCE, **chosen}}
 
 
 def in_one_line(error: Exception) -> str:
