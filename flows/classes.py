@@ -206,13 +206,13 @@ def do_classes(
     classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
     check_targets(runs, classes)
     unfinished = {spec.model: run for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)}
-    for run in unfinished.values():
-        announce(run, classes)
-    todo = {
-        model: [class_id for class_id in request.mine(classes) if not pipeline.is_complete(run, class_id)]
-        for model, run in unfinished.items()
-    }
     with place_of(request.fan_out, shard_flow) as place:
+        for run in unfinished.values():
+            announce(run, classes)
+        todo = {
+            model: [class_id for class_id in request.mine(classes) if not pipeline.is_complete(run, class_id)]
+            for model, run in unfinished.items()
+        }
         failures = _do_each(place, request, unfinished, todo)
         joins = [
             request.of_shard(model, classes)

@@ -251,7 +251,7 @@ def _prepare_prefect(*, verbose: bool) -> None:
         # Starting the embedded server takes 20 s alone and minutes on a loaded machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "ERROR",
+        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",  # errors are said once, at the end
         "PREFECT_LOGGING_EXTRA_LOGGERS": "xvcore,flows",
         # Of commands that are no flow, e.g. training.
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

@@ -148,7 +148,7 @@ def place_of(fan_out: FanOut, shard_flow: ShardFlow) -> Iterator[Place]:
     Raises
     ------
     XvError
-        There is no such Ray cluster; that a pool does not know the flow is said when the first shard is started.
+        The pool does not know the flow, or there is no such Ray cluster.
     """
     if fan_out.to == "pool":
         yield Pool(shard_flow, fan_out.pool)
@@ -186,35 +186,37 @@ class Here:
 
 
 class Pool:
-    """Flow runs of the deployment of the shard's flow in a work pool: workers take them, or they become jobs."""
+    """Flow runs of the deployment of the shard's flow in a work pool: workers take them, or they become jobs.
+
+    Raises
+    ------
+    XvError
+        The server knows no such deployment.
+    """
 
     def __init__(self, shard_flow: ShardFlow, pool: str) -> None:
         self._deployment = f"{shard_flow.name}/{pool}"
         self._said = self._heard = time.monotonic()
-
-    def start(self, shard: Shard, attempt: int, *, join: bool) -> UUID:
-        """Create a flow run.
-
-        Raises
-        ------
-        XvError
-            The server does not know the deployment.
-        """
-        parameters = {"request": shard.model_dump(mode="json"), "join": join}
         try:
-            created = run_deployment(
-                self._deployment,
-                parameters=parameters,
-                idempotency_key=f"{flow_run.id}-{attempt}-{digest(parameters)}",
-                flow_run_name=f"join {shard.title}" if join else shard.title,
-                timeout=0,
-                tags=[f"of:{flow_run.name}", f"attempt:{attempt}"],
-            )
+            with get_client(sync_client=True) as client:
+                client.read_deployment_by_name(self._deployment)
         except ObjectNotFound as error:
             raise XvError(
                 f"no deployment {self._deployment!r} on the Prefect server in use, so nobody takes shards there: "
                 "`xv up` or `python -m deployments.bootstrap --pool NAME` brings it; else fan out to here or ray"
             ) from error
+
+    def start(self, shard: Shard, attempt: int, *, join: bool) -> UUID:
+        """Create a flow run."""
+        parameters = {"request": shard.model_dump(mode="json"), "join": join}
+        created = run_deployment(
+            self._deployment,
+            parameters=parameters,
+            idempotency_key=f"{flow_run.id}-{attempt}-{digest(parameters)}",
+            flow_run_name=f"join {shard.title}" if join else shard.title,
+            timeout=0,
+            tags=[f"of:{flow_run.name}", f"attempt:{attempt}"],
+        )
         return cast(FlowRun, created).id
 
     def ended(self, handles: Collection[UUID]) -> Iterator[tuple[UUID, State]]:

@@ -55,3 +55,20 @@ def test_one_class_fails_and_the_others_are_done(server: None, tmp_path: Path) -
     records = [Store(request.store).read("class_runs", run.run_id, each).iloc[0] for each in classes]
     assert [record["status"] for record in records] == ["complete"] * 3
     assert [record["attempt"] for record in records] == [2] * 3
+
+
+def test_a_pool_that_the_server_does_not_know_is_said_before_anything_is_recorded(server: None, tmp_path: Path) -> None:
+    from flows.summarise import SummariseRequest, summarise_classes
+    from xvcore.errors import XvError
+
+    request = SummariseRequest(
+        dataset="partbirds?classes=2&images=3",
+        models=["partbirds_narrow@random?classes=3"],
+        classes=["plain"],
+        store=str(tmp_path / "store"),
+        class_map={"plain": "0"},
+        fan_out={"to": "pool", "pool": "moon"},
+    )
+    with pytest.raises(XvError, match=r"no deployment 'summarise-shard/moon'.*xv up"):
+        summarise_classes(request)
+    assert Store(request.store).runs().empty
