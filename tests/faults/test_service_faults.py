@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from results import CLASSES, assert_same_results, assert_whole, finished, request, told
@@ -100,8 +101,13 @@ def api(service: Running) -> Iterator[Api]:
 
 
 def started(api: Api, store: Path, **changes: Any) -> str:
-    answer = api.start("summarise", **(request(store) | changes))
-    assert answer.status_code == 201, answer.text
+    """Start a run; a database that is locked (503) is asked again, as the UI and Prefect's own client do."""
+    for _ in range(30):
+        answer = api.start("summarise", **(request(store) | changes))
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(1)
+    assert answer.status_code == httpx.codes.CREATED, answer.text
     identity: str = answer.json()["id"]
     return identity
 
