@@ -184,10 +184,11 @@ def table_rows(found: Findings) -> list[dict[str, Any]]:
 def markdown(found: Findings) -> str:
     """Return what the runs found as Markdown of at most :data:`MAX_BYTES` bytes, thumbnails in it as data."""
     run = found.runs[0]
+    n_classes = found.records["class_id"].nunique()
     head = [
         f"# {_title(found.method)}",
         "",
-        f"Dataset {_code(run.dataset.name)}, {found.records['class_id'].nunique()} classes; "
+        f"Dataset {_code(run.dataset.name)}, {n_classes} class{'es' if n_classes != 1 else ''}; "
         f"store {_code(run.store.url)}.",
         "",
         *_networks(found),

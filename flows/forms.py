@@ -20,7 +20,8 @@ def form(settings_type: type, name: str | None = None) -> type[BaseModel]:
         description = field.metadata.get("description")
         if dataclasses.is_dataclass(default):
             inner = form(type(default), f"{type(default).__name__}Form")
-            fields[field.name] = (inner, Field(default_factory=inner, title=field.name, description=description))
+            title = field.name.replace("_", " ").title()  # as pydantic makes it for plain fields
+            fields[field.name] = (inner, Field(default_factory=inner, title=title, description=description))
             continue
         bounds = {key: field.metadata[key] for key in ("ge", "le") if field.metadata.get(key) is not None}
         if typing.get_origin(hint) is tuple:
