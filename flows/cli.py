@@ -77,7 +77,7 @@ def plan(
     """Tell what a command would take, before it is started: classes, images, shards, time by stage, bytes."""
     from flows.plan import show_plan
 
-    show_plan(_request(method, flags), shard_size=flags.shard_size, workers=workers, measure=measure, say=typer.echo)
+    show_plan(_request(method, flags), workers=workers, measure=measure, say=typer.echo)
 
 
 @app.command()

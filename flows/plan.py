@@ -12,15 +12,12 @@ from xvcore.stages.run import chosen_classes, open_run
 from xvcore.store import SCHEMAS
 
 
-def show_plan(
-    request: ClassesRequest, *, shard_size: int, workers: int | None, measure: int | None, say: Callable[[str], None]
-) -> None:
+def show_plan(request: ClassesRequest, *, workers: int | None, measure: int | None, say: Callable[[str], None]) -> None:
     """Print what is to do, how long it takes, by network and by stage, and what the store grows by.
 
     Parameters
     ----------
     request : what would be run
-    shard_size : classes of one network that are computed in one go
     workers : processes at once, each with a device of its own; None: the wall-clock time is not told
     measure : images that are computed now; None: the rates come from the store
     say : prints a line
@@ -29,7 +26,8 @@ def show_plan(
     check_names(runs)
     classes = request.mine([info.class_id for info in chosen_classes(runs[0].dataset, request.classes)])
     check_targets(runs, classes)
-    plan = planned(runs, classes, shard_size=shard_size, measure=measure)
+    fan_out = request.fan_out
+    plan = planned(runs, classes, shard_size=fan_out.shard_size, starts_each=fan_out.to == "pool", measure=measure)
     method, growth = runs[0].settings.method, {each.verb: each.growth for each in pipeline.stages_of(runs[0])}
     unit = _unit(plan)
     title = f"{method} of {runs[0].dataset.name}, for {runs[0].store.url}"
@@ -40,7 +38,7 @@ def show_plan(
         show_table(pd.DataFrame(stages), "by stage")
         say("")
     for work in plan.works:
-        for line in _rates(work):
+        for line in _rates(work, plan):
             say(line)
     if workers is not None:
         say(f"wall-clock time with {workers} worker{'s' if workers > 1 else ''}: {_time(plan.wall_seconds(workers))}")
@@ -87,7 +85,7 @@ def _stages(work: Work, growth: Mapping[str, str], unit: str) -> Iterator[dict[s
         }
 
 
-def _rates(work: Work) -> Iterator[str]:
+def _rates(work: Work, plan: Plan) -> Iterator[str]:
     rates = work.rates
     if rates is None:
         yield f"{work.model}: nothing to do"
@@ -100,7 +98,7 @@ def _rates(work: Work) -> Iterator[str]:
     if bounded:
         yield f"  growing with regions or their pairs up to max_regions: {', '.join(bounded)}"
     if rates.start_seconds:
-        yield f"  start of a process: {_time(rates.start_seconds)}, once a worker"
+        yield f"  start of a process: {_time(rates.start_seconds)}, once a {'shard' if plan.starts_each else 'worker'}"
     if rates.gather_seconds is None:
         yield "  not in it: joining the classes at the end, which only --measure tells"
 

@@ -131,6 +131,9 @@ def test_the_wall_clock_is_that_of_the_last_worker(n_workers: int, size: int) ->
     plan = Plan(works, size)
     assert plan.wall_seconds(n_workers) == pytest.approx(7 + makespan(shards * 2, n_workers) + 4)
     assert plan.seconds == pytest.approx(2 * (0.5 * sum(images) + 2))
+    on_a_pool = Plan(works, size, starts_each=True)
+    with_start = [7 + seconds for seconds in shards]
+    assert on_a_pool.wall_seconds(n_workers) == pytest.approx(makespan(with_start * 2, n_workers) + 4)
 
 
 def test_what_is_gathered_for_each_class_counts_all_classes_asked_for() -> None:

@@ -76,10 +76,12 @@ class Plan:
     ----------
     works : one a network
     shard_size : classes of one network that are computed in one go
+    starts_each : whether each shard is a process of its own, as on a work pool; else each worker starts once
     """
 
     works: tuple[Work, ...]
     shard_size: int = 1
+    starts_each: bool = False
 
     @property
     def seconds(self) -> float:
@@ -94,18 +96,23 @@ class Plan:
     def wall_seconds(self, n_workers: int) -> float:
         """Return the seconds until all is done, if each worker takes the next shard as soon as it is free.
 
-        Every worker starts once; the tables of the classes are joined at the end, one network after the other.
+        The tables of the classes are joined at the end, one network after the other.
         """
         start = max((work.rates.start_seconds for work in self.works if work.rates), default=0.0)
-        free_at = [start] * n_workers
+        free_at = [0.0 if self.starts_each else start] * n_workers
         for work in self.works:
             for seconds in work.shards(self.shard_size):
-                heapq.heapreplace(free_at, free_at[0] + seconds)
+                heapq.heapreplace(free_at, free_at[0] + seconds + (start if self.starts_each else 0.0))
         return max(free_at) + sum(work.seconds_by_stage.get("gather", 0.0) for work in self.works)
 
 
 def planned(
-    runs: Sequence[Run[Settings]], class_ids: Sequence[str], *, shard_size: int = 1, measure: int | None = None
+    runs: Sequence[Run[Settings]],
+    class_ids: Sequence[str],
+    *,
+    shard_size: int = 1,
+    starts_each: bool = False,
+    measure: int | None = None,
 ) -> Plan:
     """Return what is left to do, and what that takes.
 
@@ -113,7 +120,7 @@ def planned(
     ----------
     runs : one a network, opened; nothing is written to their store
     class_ids : classes asked for
-    shard_size : classes of one network that are computed in one go
+    shard_size, starts_each : see :class:`Plan`
     measure : images of one class that are computed now, in a store of their own; None: the rates come from classes
         that the store has
 
@@ -138,7 +145,7 @@ def planned(
         Work(run.classifier.name, len(class_ids), tuple(image_count(run, each) for each in classes), of_run)
         for run, classes, of_run in zip(runs, left, rates, strict=True)
     ]
-    return Plan(tuple(works), shard_size)
+    return Plan(tuple(works), shard_size, starts_each)
 
 
 def classes_to_do(run: Run[Settings], class_ids: Sequence[str]) -> list[str]:
