@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 from results import CLASSES, assert_same_results, assert_whole, spec, summarise, told
 
 from xvcore.stages import pipeline
@@ -39,7 +40,7 @@ def worker(store: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},  # other sums would be rounded otherwise
     )
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
