@@ -30,10 +30,16 @@ def form(settings_type: type, name: str | None = None) -> type[BaseModel]:
     summary = (settings_type.__doc__ or "").strip().splitlines()[0]
     return create_model(
         name or f"{settings_type.__name__}Form",
-        __config__=ConfigDict(extra="forbid", frozen=True),
+        __config__=ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order),
         __doc__=summary,
         **fields,
     )
+
+
+def in_order(schema: dict[str, Any]) -> None:
+    """Give the fields of a form their places: PostgreSQL forgets their order, and Prefect goes by these."""
+    for position, each in enumerate(schema.get("properties", {}).values()):
+        each["position"] = position
 
 
 def settings_of(filled: BaseModel, settings_type: type, *, without: Collection[str] = ()) -> Any:

@@ -66,8 +66,9 @@ class Browser:
 
     def links(self) -> dict[str, str]:
         """Return the addresses of the deployments on the page by name: the first of a name."""
-        found = self.wait(lambda: self.driver.find_elements(CSS, "a[href*='/deployments/deployment/']"))
-        return {each.text: str(each.get_attribute("href")) for each in reversed(found) if each.text}
+        script = "return [...document.querySelectorAll('a[href*=\"/deployments/deployment/\"]')].map(e => [e.innerText, e.href])"
+        found = self.wait(lambda: self.driver.execute_script(script))
+        return {name.strip(): address for name, address in reversed(found) if name.strip()}
 
     def field(self, *path: str) -> "WebElement":
         """Return what surrounds a field of the form: named by the titles of the groups around it and its own."""
