@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
-from flows.forms import settings_of
+from flows.forms import in_order, settings_of
 from flows.progress import watch
 from xvcore.errors import XvError
 from xvcore.stages import pipeline
@@ -40,7 +40,7 @@ logger = logging.getLogger("flows.classes")
 class ClassesRequest(BaseModel):
     """Classes of a dataset, one network or several, a store; a method adds the form of its parameters."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=in_order)
 
     settings_type: ClassVar[type[Settings]]
     """Of the method; ``settings`` is its form."""
@@ -64,7 +64,9 @@ class ClassesRequest(BaseModel):
     ] = {}
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:N; does not change what is computed")] = "auto"
     batch_size: Annotated[int, Field(description="Images at once; does not change the numbers", ge=1, le=4096)] = 16
-    fan_out: Annotated[FanOut, Field(description="Where it is computed; does not change what is computed")] = FanOut()
+    fan_out: Annotated[
+        FanOut, Field(title="Fan Out", description="Where it is computed; does not change what is computed")
+    ] = FanOut()
     shard: Annotated[
         str,
         Field(

@@ -26,6 +26,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.forms import in_order
 from xvcore.errors import XvError
 from xvcore.keys import digest
 
@@ -45,7 +46,7 @@ PATIENCE_SECONDS = 600.0
 class FanOut(BaseModel):
     """Where the shards of a run are computed, and how they are cut; moves no number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
 
     to: Annotated[
         Literal["here", "pool", "ray"],

@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.artifacts import create_link_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.forms import in_order
 from xvcore.report import build
 from xvcore.stages.originals import Originals
 from xvcore.store import Store
@@ -16,7 +17,7 @@ from xvcore.store import Store
 class ReportRequest(BaseModel):
     """A store, a folder for the pages, and which runs they show."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=in_order)
 
     store: Annotated[str, Field(description="Folder or fsspec URL of the results", min_length=1)] = "xv-store"
     out: Annotated[str, Field(description="Folder of the pages; empty = the one that the report site serves")] = ""

@@ -115,7 +115,7 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
         assert first.returncode == 0, first.stderr
         assert f"http://127.0.0.1:{port}" in first.stdout
         processes = json.loads((home / "state.json").read_text())["processes"]
-        assert {each["name"] for each in processes} == {"server", "worker", "report"}
+        assert {each["name"] for each in processes} == {"server", "driver", "worker", "report"}
         assert (home / "password").stat().st_mode & 0o077 == 0
 
         again = xv(*start, folder=tmp_path)
@@ -126,7 +126,7 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
         stranger = httpx.post(f"{api.client.base_url}deployments/filter", json={}, timeout=60, trust_env=False)
         assert stranger.status_code == httpx.codes.UNAUTHORIZED
         found = api.deployments()
-        assert {"summarise", "evidence", "units", "analyse", "report"} == set(found)
+        assert set(found) == {"summarise", "evidence", "units", "analyse", "report", "xv"}, "xv: those of shards"
         assert all(each["work_pool_name"] == "xv" for each in found.values())
         assert not any(schedule["active"] for each in found.values() for schedule in each["schedules"])
 
