@@ -160,8 +160,10 @@ def check_the_form(browser: Browser) -> None:
     assert browser.inside("textarea", "request", "Models").get_attribute("value") == "partbirds_wide@random?classes=7"
     assert browser.says(*MASK) == "Sparse masks"
     assert browser.says(*SETTINGS, "Coherence", "Dense Flow") == "The dense flow"
-    tops = [browser.field(*SETTINGS, each).location["y"] for each in ("Max Images", "Similarity", "Mask", "Drop")]
-    assert tops == sorted(tops), "the order of the library, which PostgreSQL by itself does not keep"
+    in_order = ("Dataset", "Models", "Batch Size", "Fan Out", "Settings"), ("Max Images", "Similarity", "Mask", "Drop")
+    for group, titles in zip((("request",), SETTINGS), in_order, strict=True):
+        tops = [browser.field(*group, each).location["y"] for each in titles]
+        assert tops == sorted(tops), "the order of the library, which PostgreSQL by itself does not keep"
     assert browser.choose("top50", *SETTINGS, "Similarity") == ["full", "top50", "none"]
     browser.take("form_choice")
 
