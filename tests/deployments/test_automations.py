@@ -65,7 +65,7 @@ def test_a_report_follows_a_complete_run_and_the_log_says_what_was_done(service:
     assert f"prefect.flow-run.{run}" in {each["prefect.resource.id"] for each in event["related"]}
 
     lines = wait_for(lambda: _library_lines(api), seconds=60)
-    stages = [line.split(" · ") for line in lines if line.startswith("partbirds_narrow · ")]
+    stages = [line.split(" · ") for line in lines if line.count(" · ") == 2]  # network, class, stage
     verbs = ["predict", "mask", "propose", "match", "summarise", "trim", "locate_parts"]
     assert [stage[2].split(":")[0] for stage in stages] == verbs
     assert all(" in " in stage[2] and stage[2].endswith(" s") for stage in stages)
