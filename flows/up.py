@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from xvcore.errors import XvError
 
-POOL = "xv"
+POOL, SHARDS = "xv", "shards"
 USER = "xv"
 EVERYWHERE = "0.0.0.0"
 STARTUP_SECONDS = 600
@@ -201,15 +201,12 @@ def _start_all(state: State, say: Say) -> None:
 
 
 def _workers(service: Service) -> list[Worker]:
-    """Return the driver, which hands out shards and sees no GPU, and a worker for each GPU: one process on a GPU."""
-    driver = Worker("driver", "default", DRIVERS, gpu="")
-    return [
-        driver,
-        *(
-            [Worker(f"worker-gpu{gpu}", "shards", 1, gpu) for gpu in service.gpus]
-            or [Worker("worker", "shards", 1, None)]
-        ),
-    ]
+    """Return a worker for each GPU, one process on a GPU, and the driver, which hands out shards and sees no GPU.
+
+    The driver is last, hence stopped first: else it would hand out again what its workers lose.
+    """
+    of_gpus = [Worker(f"worker-gpu{gpu}", SHARDS, 1, gpu) for gpu in service.gpus]
+    return [*(of_gpus or [Worker("worker", SHARDS, 1, None)]), Worker("driver", "default", DRIVERS, gpu="")]
 
 
 def _environment(service: Service, password: str) -> dict[str, str]:
@@ -327,7 +324,7 @@ def _stop_some(state: State | None, *, without: Collection[str], say: Say) -> No
 
 
 def _cancel_runs(service: Service, say: Say) -> None:
-    """Mark as cancelled what the server believes to be running: flow runs of the work pool and those they started."""
+    """Mark as cancelled what the server believes at work: runs of the pool, those they started, waiting shards."""
     import httpx
 
     user, _, password = _password(service.home).partition(":")
@@ -337,6 +334,11 @@ def _cancel_runs(service: Service, say: Say) -> None:
         with httpx.Client(base_url=service.api_url, auth=(user, password), timeout=30, trust_env=False) as client:
             of_pool = {"flow_runs": running, "work_pools": {"name": {"any_": [POOL]}}}
             found = [each["id"] for each in client.post("/flow_runs/filter", json=of_pool).raise_for_status().json()]
+            queue = {"work_pools": {"name": {"any_": [POOL]}}, "work_pool_queues": {"name": {"any_": [SHARDS]}}}
+            handed_out = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, **queue}
+            found += [
+                each["id"] for each in client.post("/flow_runs/filter", json=handed_out).raise_for_status().json()
+            ]
             of_parents = {"flow_runs": running | {"parent_flow_run_id": {"any_": found}}}
             found += [
                 each["id"] for each in client.post("/flow_runs/filter", json=of_parents).raise_for_status().json()

@@ -22,6 +22,7 @@ from flows.classes import ClassesRequest
 from flows.cli import app
 from flows.up import HEARTBEAT_SECONDS
 from flows.up import POOL as POOL_OF_UP
+from flows.up import SHARDS as SHARDS_OF_UP
 from xvcore.errors import XvError
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -78,7 +79,11 @@ def test_every_flow_over_classes_has_a_deployment_of_its_shards_that_fan_out_fin
         module, _, name = entry["entrypoint"].rpartition(".")
         flow = getattr(importlib.import_module(module), name)
         assert list(inspect.signature(flow.fn).parameters) == ["request", "join"]
-        assert entry["work_pool"] == {"name": POOL, "work_queue_name": SHARDS}
+        assert (
+            entry["work_pool"]
+            == {"name": POOL, "work_queue_name": SHARDS}
+            == {"name": POOL_OF_UP, "work_queue_name": SHARDS_OF_UP}
+        )
 
 
 def test_a_second_pool_has_the_shards_alone_and_drivers_take_no_gpu_of_a_cluster() -> None:
