@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field, create_model
 
 from flows.classes import ClassesRequest, do_classes, do_shard
 from flows.forms import form, settings_of
-from xvcore.stages.analysis import analyses
-from xvcore.stages.compare import check_number, compare
-from xvcore.stages.run import RunSpec, open_run
-from xvcore.stages.settings import Settings
+from xvcore.analyses.analysis import analyses
+from xvcore.analyses.compare import check_number, compare
+from xvcore.runs.run import RunSpec, open_run
+from xvcore.runs.settings import Settings
 
 
 def _form(name: str) -> type[BaseModel]:

@@ -17,11 +17,11 @@ from prefect.runtime import flow_run
 from xvcore.errors import XvError
 from xvcore.query import table
 from xvcore.report import addresses
-from xvcore.stages.images import records
-from xvcore.stages.pipeline import pipelines
-from xvcore.stages.run import Run
-from xvcore.stages.settings import Settings
-from xvcore.stages.thumbnails import Thumbnail
+from xvcore.runs.images import records
+from xvcore.runs.pipeline import pipelines
+from xvcore.runs.run import Run
+from xvcore.runs.settings import Settings
+from xvcore.runs.thumbnails import Thumbnail
 from xvcore.store import Store
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def announce_end(run: Run[Settings], status: str) -> None:
     Parameters
     ----------
     run : one network, dataset and method
-    status : as :func:`xvcore.stages.run.conclude` returns it
+    status : as :func:`xvcore.runs.run.conclude` returns it
     """
     if status == "running":
         return

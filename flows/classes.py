@@ -20,8 +20,8 @@ from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
 from flows.forms import in_order, settings_of
 from flows.progress import watch
 from xvcore.errors import XvError
-from xvcore.stages import pipeline
-from xvcore.stages.run import (
+from xvcore.runs import pipeline
+from xvcore.runs.run import (
     Run,
     RunSpec,
     announce,
@@ -32,7 +32,7 @@ from xvcore.stages.run import (
     open_run,
     opened,
 )
-from xvcore.stages.settings import Settings
+from xvcore.runs.settings import Settings
 
 logger = logging.getLogger("flows.classes")
 

@@ -125,7 +125,7 @@ def report(
 ) -> None:
     """Write the pages: networks and classes, summaries, images; a static site that needs no server."""
     from xvcore.report import build
-    from xvcore.stages.originals import Originals
+    from xvcore.runs.originals import Originals
     from xvcore.store import Store
 
     index = build(Store(store), out, run_ids=run or None, picture_of=Originals())
@@ -159,7 +159,7 @@ def train(
 ) -> None:
     """Train a small network and write its weights; started again, an interrupted training goes on."""
     from flows.progress import watch
-    from xvcore.stages.train import train as train_network
+    from xvcore.runs.train import train as train_network
 
     with watch(f"train {architecture}") as progress:
         path = train_network(
@@ -275,9 +275,9 @@ def _run(flow: Any, request: Any) -> None:
 
 
 def _analyse_request(analysis: str, flags: ClassFlags) -> Any:
+    from xvcore.analyses.analysis import analyses
+    from xvcore.analyses.compare import check_number
     from xvcore.parameters import as_dict, replaced
-    from xvcore.stages.analysis import analyses
-    from xvcore.stages.compare import check_number
 
     chosen = replaced(analyses[analysis].settings(), flags.changes())
     check_number(analysis, len(flags.model))
@@ -291,7 +291,7 @@ def _request(method: str, flags: ClassFlags) -> Any:
     from flows.evidence import EvidenceRequest
     from flows.summarise import SummariseRequest
     from flows.units import UnitsRequest
-    from xvcore.stages.analysis import analyses
+    from xvcore.analyses.analysis import analyses
 
     requests = {"summarise": SummariseRequest, "evidence": EvidenceRequest, "units": UnitsRequest}
     if method in requests:

@@ -13,17 +13,20 @@ from flows.forms import filled_from
 from flows.progress import watch
 from flows.summarise import SettingsForm, SummariseRequest, summarise_classes
 from flows.units import UnitsForm, UnitsRequest, top_activations
-from xvcore.analyses.parts import part_recall, share_on_parts
 from xvcore.data import open_dataset
+from xvcore.evidence.settings import PatchEvidence
 from xvcore.models import find
+from xvcore.ops.parts import part_recall, share_on_parts
 from xvcore.parameters import replaced
 from xvcore.query import table
-from xvcore.query.counts import summary_counts
 from xvcore.report import build
-from xvcore.stages.originals import Originals
-from xvcore.stages.settings import PatchEvidence, Settings, TopUnits, VisualSummaries
-from xvcore.stages.train import TRAINING_SET, Recipe, train
+from xvcore.runs.originals import Originals
+from xvcore.runs.settings import Settings
+from xvcore.runs.train import TRAINING_SET, Recipe, train
 from xvcore.store import Store
+from xvcore.units.settings import TopUnits
+from xvcore.visual_summaries.query.counts import summary_counts
+from xvcore.visual_summaries.settings import VisualSummaries
 
 NETWORKS = ("partbirds_wide", "partbirds_narrow")
 """Looked at by visual summaries; the first by its units too."""

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from flows.classes import ClassesRequest, do_classes, do_shard
 from flows.forms import form
-from xvcore.stages.settings import PatchEvidence, Settings
+from xvcore.evidence.settings import PatchEvidence
+from xvcore.runs.settings import Settings
 
 EvidenceForm = form(PatchEvidence, "EvidenceSettings")
 

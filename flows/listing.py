@@ -61,7 +61,7 @@ def _methods() -> Iterator[str]:
 
 
 def _analyses() -> Iterator[str]:
-    from xvcore.stages.analysis import analyses
+    from xvcore.analyses.analysis import analyses
 
     for name in analyses:
         yield f"{name}\t{analyses[name].summary}"
@@ -75,12 +75,11 @@ def _classes(dataset: str) -> Iterator[str]:
 
 
 def _parameters() -> Iterator[str]:
-    from xvcore.stages.analysis import analyses
-    from xvcore.stages.settings import SETTINGS
+    from xvcore.runs.pipeline import in_order, pipelines
 
-    for settings_type in (*SETTINGS, *(analyses[name].settings for name in analyses)):
-        yield f"# {settings_type.method}"
-        yield from _described("", settings_type())
+    for method in in_order(pipelines):
+        yield f"# {method}"
+        yield from _described("", pipelines[method].settings())
 
 
 def _described(prefix: str, settings: Any) -> Iterator[str]:

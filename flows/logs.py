@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 LOGGERS = ("xvcore", "flows")
 """What is sent to Prefect beside its own lines: the setting PREFECT_LOGGING_EXTRA_LOGGERS names them too."""
-_NAMED = ("xvcore.stages.pipeline", "flows.progress")
+_NAMED = ("xvcore.runs.pipeline", "flows.progress")
 """Loggers whose lines say themselves what they are about."""
 _about: ContextVar[str] = ContextVar("about", default="")
 

@@ -6,9 +6,9 @@ import pandas as pd
 
 from flows.classes import ClassesRequest, check_names, check_targets
 from flows.listing import show_table
-from xvcore.stages import pipeline
-from xvcore.stages.plan import Plan, Work, planned
-from xvcore.stages.run import chosen_classes, open_run
+from xvcore.runs import pipeline
+from xvcore.runs.plan import Plan, Work, planned
+from xvcore.runs.run import chosen_classes, open_run
 from xvcore.store import SCHEMAS
 
 

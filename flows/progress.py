@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from flows.logs import about
-from xvcore.stages.run import Progress as Report
+from xvcore.runs.run import Progress as Report
 
 logger = logging.getLogger("flows.progress")
 

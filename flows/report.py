@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms import in_order
 from xvcore.report import build
-from xvcore.stages.originals import Originals
+from xvcore.runs.originals import Originals
 from xvcore.store import Store
 
 

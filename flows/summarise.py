@@ -7,7 +7,8 @@ from pydantic import Field
 
 from flows.classes import ClassesRequest, do_classes, do_shard
 from flows.forms import form
-from xvcore.stages.settings import Settings, VisualSummaries
+from xvcore.runs.settings import Settings
+from xvcore.visual_summaries.settings import VisualSummaries
 
 SettingsForm = form(VisualSummaries, "Settings")
 

@@ -53,3 +53,8 @@ def unknown_name(kind: str, seen: str, known: Iterable[str]) -> UnknownNameError
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
     return UnknownNameError(f"unknown {kind} {seen!r}{hint} (known: {shown})")
+
+
+def in_one_line(error: Exception) -> str:
+    """Return the message of an error without line breaks; messages end up in tables."""
+    return " ".join(str(error).split())

@@ -1,29 +1,35 @@
-"""Names that users type (datasets, architectures, methods): one small registry per package, filled on first use."""
+"""Names that users type (datasets, architectures, families): a small registry for each kind, filled on first use."""
 
 import importlib
-import pkgutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from xvcore.errors import XvError, unknown_name
+from xvcore import plugins
+from xvcore.errors import UnknownNameError, XvError, unknown_name
 
 Entry = TypeVar("Entry")
 
 
 class Registry(Generic[Entry]):
-    """Entries by name; importing the package's modules registers them, so that a new entry is a new file.
+    """Entries by name; importing the modules that hold them registers them, so that a new entry is a new file.
 
     Parameters
     ----------
     kind : what an entry is, for messages, e.g. ``"method"``
-    package : dotted name of the package whose modules register entries
+    pattern : dotted name with ``*`` of the modules that register entries: ``"xvcore.data.*"`` those of a package,
+        ``"xvcore.*.tables"`` that one of each folder
+    in_plugin : the same below a plug-in (:mod:`xvcore.plugins`), beside the plug-in itself; None: for a pattern of each
+        folder what follows the folder, else nothing more
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, pattern: str, *, in_plugin: str | None = None) -> None:
         self.kind = kind
-        self._package = package
+        self._pattern = pattern
+        head, _, rest = pattern.partition(".*.")
+        self._in_plugin = (rest if head == "xvcore" else "") if in_plugin is None else in_plugin
         self._entries: dict[str, Entry] = {}
+        self._changes: dict[str, list[Callable[[Entry], Entry]]] = {}
         self._is_loaded = False
         self._loading = threading.RLock()
 
@@ -34,15 +40,28 @@ class Registry(Generic[Entry]):
             if name in self._entries:
                 raise XvError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = entry
+            for change in self._changes.get(name, ()):
+                self._entries[name] = change(self._entries[name])
             return entry
 
         return keep
 
+    def amend(self, name: str, change: Callable[[Entry], Entry]) -> None:
+        """Replace an entry by what ``change`` makes of it: now, if it is there, else as soon as it is."""
+        self._changes.setdefault(name, []).append(change)
+        if name in self._entries:
+            self._entries[name] = change(self._entries[name])
+
     def __getitem__(self, name: str) -> Entry:
         self._load()
         if name not in self._entries:
-            raise unknown_name(self.kind, name, self._entries)
+            raise self._unknown(name)
         return self._entries[name]
+
+    def get(self, name: str) -> Entry | None:
+        """Return the entry of a name, None where there is none."""
+        self._load()
+        return self._entries.get(name)
 
     def __contains__(self, name: object) -> bool:
         self._load()
@@ -56,7 +75,12 @@ class Registry(Generic[Entry]):
         if self._is_loaded:
             return
         with self._loading:
-            package = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
+            for module in plugins.modules(self._pattern):
+                importlib.import_module(module)
+            plugins.extend(self._in_plugin)
             self._is_loaded = True
+
+    def _unknown(self, name: str) -> UnknownNameError:
+        error = unknown_name(self.kind, name, self._entries)
+        failed = [f"plug-in {plugin} could not be imported ({reason})" for plugin, reason in plugins.problems().items()]
+        return UnknownNameError("; ".join([str(error), *failed]))

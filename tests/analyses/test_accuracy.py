@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from xvcore.analyses.accuracy import Throughput, TopAccuracy
+from xvcore.analyses.questions.accuracy import Throughput, TopAccuracy
 
 
 def test_accuracy_is_the_share_of_ranks_up_to_k_among_the_images_with_a_prediction():

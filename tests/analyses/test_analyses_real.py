@@ -4,11 +4,11 @@ import pytest
 import torch
 from PIL import Image
 
-from xvcore.analyses.attributions import Gradient
-from xvcore.analyses.interactions import InteractionCurve, InteractionTest
-from xvcore.analyses.masking import PatchRemoval, removal_curves
-from xvcore.analyses.scores import Sample
-from xvcore.analyses.scrambling import Scrambling
+from xvcore.analyses.questions.attributions import Gradient
+from xvcore.analyses.questions.interactions import InteractionCurve, InteractionTest
+from xvcore.analyses.questions.masking import PatchRemoval, removal_curves
+from xvcore.analyses.questions.scores import Sample
+from xvcore.analyses.questions.scrambling import Scrambling
 from xvcore.models.load import load
 
 ROBIN, WNID = 15, "n01558993"

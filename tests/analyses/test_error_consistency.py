@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
-from xvcore.analyses.error_consistency import ErrorConsistency, agreement, class_figure
+from xvcore.analyses.questions.error_consistency import ErrorConsistency, agreement, class_figure
 from xvcore.errors import ParameterError
 
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from xvcore.analyses.figures import Frame, Series, line_chart, scatter_chart, ticks
+from xvcore.analyses.questions.figures import Frame, Series, line_chart, scatter_chart, ticks
 from xvcore.errors import ParameterError
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from xvcore.analyses.interactions import InteractionCurve, InteractionTest, departure_figure, interaction_figure
-from xvcore.analyses.scores import Sample
+from xvcore.analyses.questions.interactions import (
+    InteractionCurve,
+    InteractionTest,
+    departure_figure,
+    interaction_figure,
+)
+from xvcore.analyses.questions.scores import Sample
 from xvcore.errors import ParameterError
 
 

@@ -5,9 +5,16 @@ import pandas as pd
 import pytest
 import torch
 
-from xvcore.analyses.attributions import Gradient, IntegratedGradients
-from xvcore.analyses.masking import PatchRemoval, cell_order, cell_scores, removal_curves, removal_figure, window_map
-from xvcore.analyses.scores import Sample
+from xvcore.analyses.questions.attributions import Gradient, IntegratedGradients
+from xvcore.analyses.questions.masking import (
+    PatchRemoval,
+    cell_order,
+    cell_scores,
+    removal_curves,
+    removal_figure,
+    window_map,
+)
+from xvcore.analyses.questions.scores import Sample
 from xvcore.errors import ParameterError
 
 

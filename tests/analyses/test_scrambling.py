@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from xvcore.analyses.scores import Sample
-from xvcore.analyses.scrambling import Scrambling, rearranged, scrambling_accuracy, scrambling_figure
-from xvcore.analyses.texture_synthesis import TextureSynthesis, grams
+from xvcore.analyses.questions.scores import Sample
+from xvcore.analyses.questions.scrambling import Scrambling, rearranged, scrambling_accuracy, scrambling_figure
+from xvcore.analyses.questions.texture_synthesis import TextureSynthesis, grams
 from xvcore.errors import ParameterError, UnknownNameError
 from xvcore.ops.adam import Adam
 

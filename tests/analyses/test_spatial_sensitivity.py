@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from xvcore.analyses.scores import Sample
-from xvcore.analyses.spatial_sensitivity import SpatialSensitivity, agreement, mean_sensitivity
+from xvcore.analyses.questions.scores import Sample
+from xvcore.analyses.questions.spatial_sensitivity import SpatialSensitivity, agreement, mean_sensitivity
 from xvcore.errors import ParameterError
 from xvcore.ops.box_mask import inside
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from xvcore.methods.bagnet_evidence import BagNetEvidence
+from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
 from xvcore.models import load
 
 N_TARGETS = 10

@@ -19,8 +19,8 @@ from service import Api, free_ports, xv
 
 from flows.evidence import EvidenceRequest
 from xvcore.data import open_dataset
-from xvcore.stages import pipeline
-from xvcore.stages.run import announce, conclude, open_run
+from xvcore.runs import pipeline
+from xvcore.runs.run import announce, conclude, open_run
 
 
 def alone(request: EvidenceRequest) -> float:

@@ -16,8 +16,8 @@ from statistics import median
 import torch
 from torch import nn
 
-from xvcore.methods.sparse_mask import SparseMask
 from xvcore.models import Architecture, Classifier, Preprocessing, architectures
+from xvcore.visual_summaries.method.sparse_mask import SparseMask
 
 BATCH = 8
 BOUND = 1.3

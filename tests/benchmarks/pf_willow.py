@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from scipy.io import loadmat
 
-from xvcore.summaries.visual.descriptors import WhitenedHog
-from xvcore.summaries.visual.proposal_flow import ProposalFlow, Proposals, match
-from xvcore.summaries.visual.proposals import SelectiveSearch
+from xvcore.visual_summaries.method.descriptors import WhitenedHog
+from xvcore.visual_summaries.method.proposal_flow import ProposalFlow, Proposals, match
+from xvcore.visual_summaries.method.proposals import SelectiveSearch
 
 FLOWS = {
     "nam": ProposalFlow(kind="nam"),

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-from xvcore.summaries.visual.proposal_flow import ProposalFlow, Proposals, match, match_all
+from xvcore.visual_summaries.method.proposal_flow import ProposalFlow, Proposals, match, match_all
 
 SIZE = (224, 224)
 

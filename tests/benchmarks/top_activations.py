@@ -18,9 +18,9 @@ from statistics import median
 
 import torch
 
-from xvcore.methods.deconvnet import Deconvnet
 from xvcore.models import Classifier, load
-from xvcore.summaries.top_activations import TopActivations, UnitTops
+from xvcore.units.method.deconvnet import Deconvnet
+from xvcore.units.method.top_activations import TopActivations, UnitTops
 
 SCAN_BOUND, PROJECTION_BOUND = 1.15, 4.0
 MIDDLE = {"squeezenet1_1": "features.6.squeeze_activation", "vgg16": "features.15", "alexnet": "features.7"}

@@ -9,8 +9,8 @@ import pandas as pd
 from flows.summarise import SummariseRequest
 from xvcore.data import open_dataset
 from xvcore.query import table
-from xvcore.stages import pipeline
-from xvcore.stages.run import RunSpec, announce, conclude, open_run
+from xvcore.runs import pipeline
+from xvcore.runs.run import RunSpec, announce, conclude, open_run
 from xvcore.store import SCHEMAS, Store
 
 DATASET = "partbirds?classes=2&images=4"

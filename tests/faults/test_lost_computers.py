@@ -25,8 +25,8 @@ from flows.fanout import FanOut
 from flows.summarise import SummariseRequest
 from flows.up import _family, _processes
 from xvcore.data import open_dataset
-from xvcore.stages import pipeline
-from xvcore.stages.run import announce, conclude, open_run
+from xvcore.runs import pipeline
+from xvcore.runs.run import announce, conclude, open_run
 from xvcore.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]

@@ -13,8 +13,8 @@ import pytest
 import torch
 from results import CLASSES, assert_same_results, assert_whole, spec, summarise, told
 
-from xvcore.stages import pipeline
-from xvcore.stages.run import announce, conclude, open_run
+from xvcore.runs import pipeline
+from xvcore.runs.run import announce, conclude, open_run
 from xvcore.store import Store
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ WORKER = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from results import spec, summarise
-from xvcore.stages.run import opened
+from xvcore.runs.run import opened
 opened(spec(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -6,10 +6,10 @@ import torch
 
 from xvcore.errors import XvError
 from xvcore.ops.hog import hog
-from xvcore.summaries.visual import background
-from xvcore.summaries.visual.background import BackgroundStatistics, drawn_background, load, train_background
-from xvcore.summaries.visual.descriptors import WhitenedHog
-from xvcore.summaries.visual.textures import DeadLeaves
+from xvcore.visual_summaries.method import background
+from xvcore.visual_summaries.method.background import BackgroundStatistics, drawn_background, load, train_background
+from xvcore.visual_summaries.method.descriptors import WhitenedHog
+from xvcore.visual_summaries.method.textures import DeadLeaves
 
 
 @pytest.fixture(scope="module")

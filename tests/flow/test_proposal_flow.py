@@ -12,8 +12,8 @@ from xvcore.errors import ParameterError, XvError
 from xvcore.ops.hough import HoughSpace
 from xvcore.ops.largest import Largest
 from xvcore.ops.local_offset import medians
-from xvcore.summaries.visual import proposal_flow
-from xvcore.summaries.visual.proposal_flow import ProposalFlow, Proposals, match, match_all
+from xvcore.visual_summaries.method import proposal_flow
+from xvcore.visual_summaries.method.proposal_flow import ProposalFlow, Proposals, match, match_all
 
 SIZE = (96, 128)
 FLOWS = [

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from xvcore.errors import XvError
-from xvcore.summaries.visual.proposals import SelectiveSearch
-from xvcore.summaries.visual.textures import DeadLeaves
+from xvcore.visual_summaries.method.proposals import SelectiveSearch
+from xvcore.visual_summaries.method.textures import DeadLeaves
 
 
 def picture(side=128, seed=0):
@@ -41,7 +41,7 @@ def test_same_boxes_in_another_process(found, tmp_path):
     np.save(tmp_path / "picture.npy", picture())
     program = (
         "import sys, numpy as np\n"
-        "from xvcore.summaries.visual.proposals import SelectiveSearch\n"
+        "from xvcore.visual_summaries.method.proposals import SelectiveSearch\n"
         "np.save(sys.argv[2], SelectiveSearch()(np.load(sys.argv[1])).numpy())\n"
     )
     arguments = [sys.executable, "-c", program, str(tmp_path / "picture.npy"), str(tmp_path / "boxes.npy")]

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from flows.analyse import FORMS, AnalyseRequest
 from flows.cli import app
+from xvcore.analyses.analysis import analyses
 from xvcore.data import open_dataset
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.parameters import as_dict, replaced
-from xvcore.stages.analysis import analyses
 from xvcore.store import Store
 
 

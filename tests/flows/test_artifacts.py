@@ -10,10 +10,10 @@ import pytest
 
 from flows.artifacts import MAX_BYTES, MAX_ROWS, N_FAILURES, N_PICTURES, Findings, findings, markdown, table_rows
 from xvcore.data import open_dataset
-from xvcore.stages.pipeline import pipelines
-from xvcore.stages.run import Run, RunSpec, announce, open_run
-from xvcore.stages.settings import VisualSummaries
-from xvcore.stages.thumbnails import Thumbnail
+from xvcore.runs.pipeline import pipelines
+from xvcore.runs.run import Run, RunSpec, announce, open_run
+from xvcore.runs.thumbnails import Thumbnail
+from xvcore.visual_summaries.settings import VisualSummaries
 
 DATASET = "partbirds?classes=2&images=3"
 CLASSES = [info.class_id for info in open_dataset(DATASET).classes]

@@ -11,7 +11,7 @@ from flows.summarise import SettingsForm, SummariseRequest
 from xvcore.data import open_dataset
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.parameters import replaced
-from xvcore.stages.settings import VisualSummaries
+from xvcore.visual_summaries.settings import VisualSummaries
 
 
 def test_a_form_and_its_settings_are_the_same() -> None:

@@ -48,7 +48,7 @@ def test_a_line_from_the_depths_of_the_library_says_network_class_and_stage(line
 
 def test_lines_that_say_it_themselves_are_left_and_so_is_what_comes_later(lines: list[str]) -> None:
     with about("net · robin · mask"):
-        logging.getLogger("xvcore.stages.pipeline").info("net · robin · mask: 3 in 1.0 s")
+        logging.getLogger("xvcore.runs.pipeline").info("net · robin · mask: 3 in 1.0 s")
         with about("net · robin · other"):
             logging.getLogger("xvcore.models.load").info("inner")
         logging.getLogger("xvcore.models.load").info("outer")
@@ -62,7 +62,7 @@ def test_lines_that_say_it_themselves_are_left_and_so_is_what_comes_later(lines:
 
 
 def test_nobody_has_to_choose_a_level_to_see_what_the_stages_did() -> None:
-    for name in ("xvcore.stages.pipeline", "flows.progress"):
+    for name in ("xvcore.runs.pipeline", "flows.progress"):
         assert logging.getLogger(name).isEnabledFor(logging.INFO)
         assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
 

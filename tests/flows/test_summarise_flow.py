@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from xvcore.data import open_dataset
-from xvcore.stages.run import open_run
+from xvcore.runs.run import open_run
 from xvcore.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -24,7 +24,7 @@ def test_one_class_fails_and_the_others_are_done(server: None, tmp_path: Path) -
     from flows.forms import filled_from
     from flows.summarise import SettingsForm, SummariseRequest, summarise_classes
     from xvcore.parameters import replaced
-    from xvcore.stages.settings import VisualSummaries
+    from xvcore.visual_summaries.settings import VisualSummaries
 
     dataset = "partbirds?classes=2&images=3"
     classes = [info.class_id for info in open_dataset(dataset).classes]

@@ -27,7 +27,7 @@ import importlib, pkgutil, xvcore
 for module in pkgutil.walk_packages(xvcore.__path__, "xvcore."):
     if not module.name.endswith("timm"):
         importlib.import_module(module.name)
-from xvcore.stages.settings import VisualSummaries
+from xvcore.visual_summaries.settings import VisualSummaries
 VisualSummaries()
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=300)

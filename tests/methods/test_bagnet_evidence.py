@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xvcore.errors import ParameterError, XvError
-from xvcore.methods.bagnet_evidence import BagNetEvidence, _tiles
+from xvcore.evidence.method.bagnet_evidence import BagNetEvidence, _tiles
 from xvcore.models import Classifier, Preprocessing, find, load
 from xvcore.models.architecture import Architecture
 from xvcore.ops.full_precision import PLACES

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
 from xvcore.methods import methods
-from xvcore.methods.bagnet_evidence import BagNetEvidence
 from xvcore.parameters import as_dict, replaced
 
 SHORT = {"smooth_steps": 4, "crisp_steps": 3, "rule.degenerate": "allow"}

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from xvcore.errors import XvError
-from xvcore.methods.deconvnet import Deconvnet, Projections, cut
 from xvcore.models import Architecture, Classifier, Preprocessing, load
 from xvcore.ops.relu_rules import BackwardRule
 from xvcore.ops.taps import unit_layers
+from xvcore.units.method.deconvnet import Deconvnet, Projections, cut
 
 PX = 67
 

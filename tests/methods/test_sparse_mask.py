@@ -13,9 +13,9 @@ from torch import nn
 
 from xvcore.errors import ParameterError, XvError
 from xvcore.methods import methods
-from xvcore.methods.sparse_mask import SparseMask
 from xvcore.ops.perturb import baseline
 from xvcore.parameters import as_dict, replaced
+from xvcore.visual_summaries.method.sparse_mask import SparseMask
 
 TENSORS = ("low", "smooth", "crisp", "prob_full", "prob_smooth", "prob_crisp", "prob_blurred")
 

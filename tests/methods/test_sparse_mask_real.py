@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from xvcore.methods.sparse_mask import SparseMask
 from xvcore.models.load import load
+from xvcore.visual_summaries.method.sparse_mask import SparseMask
 
 ROBIN, ROBIN_WNID = 15, "n01558993"
 

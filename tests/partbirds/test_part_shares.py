@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xvcore.analyses.parts import PartShares, contains, part_recall, random_boxes, share_on_parts
+from xvcore.ops.parts import PartShares, contains, part_recall, random_boxes, share_on_parts
 
 SIZE = (100, 200)
 

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from xvcore.analyses.parts import share_on_parts
 from xvcore.data import open_dataset
-from xvcore.methods.bagnet_evidence import BagNetEvidence
+from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
+from xvcore.evidence.method.top_patches import TopPatches
 from xvcore.models import load
-from xvcore.stages.train import TRAINING_SET, train
-from xvcore.summaries.top_patches import TopPatches
+from xvcore.ops.parts import share_on_parts
+from xvcore.runs.train import TRAINING_SET, train
 
 N_TOP = 50
 

@@ -9,7 +9,7 @@ import torch
 from xvcore.data import open_dataset
 from xvcore.errors import XvError
 from xvcore.models import Classifier, load
-from xvcore.stages.train import TRAINING_SET, train
+from xvcore.runs.train import TRAINING_SET, train
 
 FEW = "partbirds?classes=2&images=12&split=train"
 

@@ -4,8 +4,8 @@ import pytest
 
 from xvcore.errors import StoreError
 from xvcore.query import compare, failures, mean_summaries, members, neighbours, recluster, similarity, summaries, table
-from xvcore.query.compare import overlap
 from xvcore.store.encode import rle_decode, rle_encode
+from xvcore.visual_summaries.query.compare import overlap
 
 ROBIN, OWL, GOOSE = "n01558993", "n01622779", "n01855672"
 ALEXNET, VGG = "alexnet-visual-summaries-1", "vgg16-visual-summaries-2"
@@ -160,7 +160,7 @@ def test_regions_are_clustered_again_from_the_stored_similarity(in_parts):
 
 
 def test_another_clustering_can_be_given(in_parts):
-    from xvcore.summaries.visual.clustering import Clustering
+    from xvcore.visual_summaries.method.clustering import Clustering
 
     frame = recluster(in_parts, ALEXNET, ROBIN, Clustering(preference_scale=0.0))
     assert frame["cluster_id"].nunique() > 2

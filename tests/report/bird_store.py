@@ -9,7 +9,7 @@ import numpy as np
 
 from xvcore.store import Store
 from xvcore.store.encode import map_cell, picture, rle_encode
-from xvcore.summaries.visual.montage import montage
+from xvcore.visual_summaries.method.montage import montage
 
 SIDE = 96
 WIDE, HOSTILE_MODEL = "partbirds_wide", "timm/<b>narrow</b>&'co'"

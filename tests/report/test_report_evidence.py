@@ -27,8 +27,8 @@ from method_store import (
 )
 from read_pages import Page, crawl, pages_of, reached, state
 
+from xvcore.evidence.pages.class_data import Grid, extremes
 from xvcore.report import build
-from xvcore.report.evidence_data import Grid, extremes
 from xvcore.store import Store
 
 GRIDS = st.builds(

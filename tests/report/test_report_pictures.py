@@ -15,7 +15,7 @@ from xvcore.report.pictures import (
     signed,
     veil,
 )
-from xvcore.stages.thumbnails import FINE_PX, TILE_PX, extension, sheet, thumbnail
+from xvcore.runs.thumbnails import FINE_PX, TILE_PX, extension, sheet, thumbnail
 from xvcore.store.encode import map_cell, picture
 
 

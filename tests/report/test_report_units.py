@@ -14,8 +14,8 @@ from read_pages import Page, crawl, pages_of, reached, state
 
 from xvcore.report import build
 from xvcore.report.names import page_name
-from xvcore.report.unit_data import PER_PAGE
 from xvcore.store import Store
+from xvcore.units.pages.unit_data import PER_PAGE
 
 LIVING = [unit for unit in range(N_SHOWN) if not is_dead(unit)]
 

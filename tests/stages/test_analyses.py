@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from xvcore.analyses.analysis import analyses
+from xvcore.analyses.compare import compare, comparison_id
 from xvcore.data import open_dataset
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.parameters import replaced
-from xvcore.stages import pipeline
-from xvcore.stages.analysis import analyses
-from xvcore.stages.compare import compare, comparison_id
-from xvcore.stages.run import Run, RunSpec, announce, conclude, open_run
+from xvcore.runs import pipeline
+from xvcore.runs.run import Run, RunSpec, announce, conclude, open_run
 from xvcore.store import SCHEMAS, Store
 
 DATASET = "partbirds?classes=2&images=3"

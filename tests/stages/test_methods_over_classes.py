@@ -11,16 +11,18 @@ import torch
 
 from xvcore.data import open_dataset
 from xvcore.errors import LabelError
-from xvcore.methods.bagnet_evidence import BagNetEvidence
+from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
+from xvcore.evidence.method.top_patches import TopPatches
+from xvcore.evidence.settings import PatchEvidence
+from xvcore.evidence.stages.explain import targets_of
 from xvcore.parameters import replaced
-from xvcore.stages import pipeline
-from xvcore.stages.explain import targets_of
-from xvcore.stages.images import frozen_manifest, pictures
-from xvcore.stages.run import RunSpec, announce, conclude, has_ended, is_concluded, open_run
-from xvcore.stages.settings import PatchEvidence, Settings, TopUnits
+from xvcore.runs import pipeline
+from xvcore.runs.images import frozen_manifest, pictures
+from xvcore.runs.run import RunSpec, announce, conclude, has_ended, is_concluded, open_run
+from xvcore.runs.settings import Settings
 from xvcore.store import SCHEMAS, Store
 from xvcore.store.encode import map_array
-from xvcore.summaries.top_patches import TopPatches
+from xvcore.units.settings import TopUnits
 
 DATASET = "partbirds?classes=2&images=4"
 EVIDENCE = PatchEvidence(top_patches=TopPatches(n_kept=3))

@@ -8,17 +8,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from xvcore.analyses.analysis import analyses
+from xvcore.analyses.compare import compare
 from xvcore.data import open_dataset
+from xvcore.evidence.settings import PatchEvidence
 from xvcore.parameters import replaced
-from xvcore.stages import pipeline
-from xvcore.stages.analysis import analyses
-from xvcore.stages.compare import compare
-from xvcore.stages.images import frozen_manifest
-from xvcore.stages.pipeline import pipelines
-from xvcore.stages.run import Run, RunSpec, announce, conclude, open_run
-from xvcore.stages.settings import PatchEvidence, Settings, TopUnits, VisualSummaries
-from xvcore.stages.thumbnails import FINE_PX, beside, sheet, spread
+from xvcore.runs import pipeline
+from xvcore.runs.images import frozen_manifest
+from xvcore.runs.pipeline import pipelines
+from xvcore.runs.run import Run, RunSpec, announce, conclude, open_run
+from xvcore.runs.settings import Settings
+from xvcore.runs.thumbnails import FINE_PX, beside, sheet, spread
 from xvcore.store.encode import picture
+from xvcore.units.settings import TopUnits
+from xvcore.visual_summaries.settings import VisualSummaries
 
 DATASET = "partbirds?classes=2&images=3"
 NAMES = [info.class_id for info in open_dataset(DATASET).classes]

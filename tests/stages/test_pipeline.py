@@ -23,11 +23,11 @@ from PIL import Image
 from xvcore.data import open_dataset
 from xvcore.errors import LabelError, XvError
 from xvcore.parameters import replaced
-from xvcore.stages import pipeline
-from xvcore.stages.propose import proposals_id
-from xvcore.stages.run import RunSpec, announce, chosen_classes, conclude, open_run
-from xvcore.stages.settings import VisualSummaries
+from xvcore.runs import pipeline
+from xvcore.runs.run import RunSpec, announce, chosen_classes, conclude, open_run
 from xvcore.store import SCHEMAS, Store
+from xvcore.visual_summaries.settings import VisualSummaries
+from xvcore.visual_summaries.stages.propose import proposals_id
 
 STAGES = pipeline.pipelines["visual-summaries"].stages
 QUICK = {

@@ -12,13 +12,16 @@ import pytest
 
 from xvcore.data import open_dataset
 from xvcore.errors import XvError
+from xvcore.evidence.settings import PatchEvidence
 from xvcore.parameters import replaced
-from xvcore.stages import pipeline
-from xvcore.stages.costs import Cost, Rates, Sample, fitted, images_at_bound, through_origin
-from xvcore.stages.plan import Plan, Work, planned
-from xvcore.stages.run import Run, RunSpec, announce, conclude, open_run
-from xvcore.stages.settings import PatchEvidence, Settings, TopUnits, VisualSummaries
+from xvcore.runs import pipeline
+from xvcore.runs.costs import Cost, Rates, Sample, fitted, images_at_bound, through_origin
+from xvcore.runs.plan import Plan, Work, planned
+from xvcore.runs.run import Run, RunSpec, announce, conclude, open_run
+from xvcore.runs.settings import Settings
 from xvcore.store import Store
+from xvcore.units.settings import TopUnits
+from xvcore.visual_summaries.settings import VisualSummaries
 
 N_IMAGES = 5
 DATASET = f"partbirds?classes=2&images={N_IMAGES}"

@@ -6,7 +6,7 @@ from xvcore.errors import XvError
 from xvcore.models import Classifier, Preprocessing
 from xvcore.models.architecture import Architecture
 from xvcore.ops.perturb import gaussian_blur
-from xvcore.summaries.visual.drop import CausalDrop
+from xvcore.visual_summaries.method.drop import CausalDrop
 
 SIDE = 32
 

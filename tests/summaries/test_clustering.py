@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from xvcore.errors import XvError
-from xvcore.summaries.visual.clustering import Clustering
+from xvcore.visual_summaries.method.clustering import Clustering
 
 
 def apcluster(scores, damping=0.9, max_iter=1000, convergence_iter=100, scale=1.3, seed=0, shift="all"):

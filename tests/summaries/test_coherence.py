@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xvcore.errors import ParameterError, XvError
-from xvcore.summaries.visual.clustering import Clustering, Clusters
-from xvcore.summaries.visual.coherence import ClassImages, Coherence, nearest_per_image
-from xvcore.summaries.visual.dense_flow import DenseFlow, RegionMatch, warp
-from xvcore.summaries.visual.descriptors import WhitenedHog
-from xvcore.summaries.visual.proposal_flow import ClassMatches, ProposalFlow, Proposals, match, match_all
-from xvcore.summaries.visual.pruning import Pruning
-from xvcore.summaries.visual.structural_similarity import grey, pairwise_ssim
+from xvcore.visual_summaries.method.clustering import Clustering, Clusters
+from xvcore.visual_summaries.method.coherence import ClassImages, Coherence, nearest_per_image
+from xvcore.visual_summaries.method.dense_flow import DenseFlow, RegionMatch, warp
+from xvcore.visual_summaries.method.descriptors import WhitenedHog
+from xvcore.visual_summaries.method.proposal_flow import ClassMatches, ProposalFlow, Proposals, match, match_all
+from xvcore.visual_summaries.method.pruning import Pruning
+from xvcore.visual_summaries.method.structural_similarity import grey, pairwise_ssim
 
 SIDE = 32
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xvcore.summaries.visual.dense_flow import DenseFlow, RegionMatch, consistent, filled, painted, warp
+from xvcore.visual_summaries.method.dense_flow import DenseFlow, RegionMatch, consistent, filled, painted, warp
 
 SIZE = (15, 18)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from xvcore.errors import XvError
-from xvcore.summaries.visual.montage import CYAN, GREY, RED, crop_sheet, highlighted, montage
+from xvcore.visual_summaries.method.montage import CYAN, GREY, RED, crop_sheet, highlighted, montage
 
 
 def image_of(height=224, width=224):

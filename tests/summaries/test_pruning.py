@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xvcore.errors import ParameterError
-from xvcore.summaries.visual.pruning import Pruning
+from xvcore.visual_summaries.method.pruning import Pruning
 
 SIDE = 24
 

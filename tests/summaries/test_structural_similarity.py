@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from xvcore.summaries.visual.structural_similarity import grey, pairwise_ssim
+from xvcore.visual_summaries.method.structural_similarity import grey, pairwise_ssim
 
 
 def literal_ssim(a, b):

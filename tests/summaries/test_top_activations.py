@@ -11,7 +11,7 @@ from torch import nn
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.models import Architecture, Classifier, Preprocessing, load
 from xvcore.store import SCHEMAS
-from xvcore.summaries.top_activations import TopActivations, UnitTops
+from xvcore.units.method.top_activations import TopActivations, UnitTops
 
 N_IMAGES, KEPT = 23, 5
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xvcore.errors import ParameterError, XvError
+from xvcore.evidence.method.top_patches import ORIGINS, PatchSummary, TopPatches, crop
 from xvcore.ops.patch_grid import PatchGrid
-from xvcore.summaries.top_patches import ORIGINS, PatchSummary, TopPatches, crop
 
 N_TARGETS, ROWS, COLUMNS = 3, 4, 5
 BOXES = PatchGrid(9, 8).boxes(8 * ROWS + 1, 8 * COLUMNS + 1)

@@ -1,1 +1,1 @@
-"""Analyses: a published question, answered as a table."""
+"""Published questions that whole classes are asked, each answered as tables and figures."""

@@ -93,7 +93,7 @@ class Dataset(Protocol):
         """Return the parts annotated in the images of a class, sorted by image id; empty when none are."""
 
 
-datasets: Registry[Callable[..., Dataset]] = Registry("dataset", "xvcore.data")
+datasets: Registry[Callable[..., Dataset]] = Registry("dataset", "xvcore.data.*")
 """Factories by kind: ``factory(path: str | None, **options: str)``; the options are its keyword parameters."""
 
 

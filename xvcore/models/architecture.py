@@ -87,5 +87,5 @@ class Architecture:
     patches: PatchGrid | None = None
 
 
-architectures: Registry[Architecture] = Registry("architecture", "xvcore.models")
+architectures: Registry[Architecture] = Registry("architecture", "xvcore.models.*")
 """Architectures with a file of their own; torchvision's and timm's: :func:`xvcore.models.find`."""

@@ -1,22 +1,7 @@
-"""Tables as DataFrames, SQL over them, and the questions people ask of them."""
+"""Tables as DataFrames, and SQL over them; what a family's tables are asked is in the family's own ``query``."""
 
-from xvcore.query.compare import compare
-from xvcore.query.counts import mean_summaries, summaries
 from xvcore.query.failures import failures
-from xvcore.query.regions import Similarity, members, neighbours, recluster, similarity
 from xvcore.query.sql import connect
 from xvcore.query.tables import table
 
-__all__ = [
-    "Similarity",
-    "compare",
-    "connect",
-    "failures",
-    "mean_summaries",
-    "members",
-    "neighbours",
-    "recluster",
-    "similarity",
-    "summaries",
-    "table",
-]
+__all__ = ["connect", "failures", "table"]

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
-from xvcore.errors import StoreError
+from xvcore.errors import StoreError, in_one_line
 from xvcore.query.files import File, files
 from xvcore.query.filters import Filter, Filters, parse
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.frame import data_frame
 from xvcore.store.parquet import conform
-from xvcore.store.place import foreign_errors, in_one_line
+from xvcore.store.place import foreign_errors
 from xvcore.store.read import read_file
 
 Names = str | Sequence[str] | None

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from xvcore.report.family import families
 from xvcore.report.names import link
-from xvcore.report.plan import EVIDENCE, SUMMARIES, UNITS, read_plan
+from xvcore.report.plan import read_plan
 from xvcore.store import Store
 
 INDEX = "index.html"
@@ -23,10 +24,11 @@ def addresses(store: Store, run_ids: Sequence[str]) -> dict[tuple[str, str | Non
     found: dict[tuple[str, str | None], str] = {}
     for chapter in read_plan(store, run_ids):
         for section in chapter.sections:
+            family = families.get(section.method)
             for network in section.networks:
-                own = f"{network.folder}/{INDEX}" if section.method == UNITS else INDEX
+                own = f"{network.folder}/{INDEX}" if family and family.has_run_page else INDEX
                 found[network.run_id, None] = link(INDEX, own)
-            for topic in section.topics if section.method in (SUMMARIES, EVIDENCE) else ():
+            for topic in section.topics if family and family.has_class_pages else ():
                 for entry in topic.entries:
                     found[entry.network.run_id, entry.class_id] = link(INDEX, entry.page)
     return found

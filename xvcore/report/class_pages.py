@@ -1,23 +1,67 @@
-"""The pages of a class for one network: the summaries, and a page an image."""
+"""A class in the eyes of a network: one page of the class, and one of each image, whatever the family shows on them."""
 
-import json
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from xvcore.report.class_data import ClassData, Cluster, ImageView, Region
-from xvcore.report.originals import Originals, PictureOf
-from xvcore.report.pages import Pages
-from xvcore.report.pictures import heat, veil
-from xvcore.report.plan import Entry, Topic
-from xvcore.report.site import Site
-from xvcore.stages.thumbnails import extension, thumbnail
+from xvcore.errors import StoreError
+from xvcore.keys import digest
+from xvcore.report.chapters import Chapter, Entry, Neighbour, Neighbours, Section, Topic
+from xvcore.report.comparison import Comparison, Side
+from xvcore.report.draft import Draft
+from xvcore.report.family import families
+from xvcore.report.originals import Originals, shared_folder
+from xvcore.report.renderer import digest_of_code
+from xvcore.runs.thumbnails import extension
+from xvcore.store import Store
 from xvcore.store.encode import encoded
 
-NameOf = Callable[[Mapping[str, Any], int], str | None]
-"""Gives the name of a network's output: of a run (its row) and the output's index."""
+logger = logging.getLogger(__name__)
 
-N_CROPS = 6
+Row = Mapping[str, Any]
+Related = Sequence[tuple[str, Entry]]
+"""What other families have of a class: the family's title, and the entry."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: what the network says of it; a family adds what it has.
+
+    Parameters
+    ----------
+    prediction : row of ``predictions``
+    name : of its page
+    """
+
+    prediction: Row
+    name: str
+
+    @property
+    def image_id(self) -> str:
+        """Identity within the data set."""
+        return str(self.prediction["image_id"])
+
+    @property
+    def title(self) -> str:
+        """The last part of the id: what tells the image from others of its folder."""
+        return self.image_id.rsplit("/", 1)[-1] or self.image_id
+
+
+class ClassData(Protocol):
+    """What the pages of a class show; a family adds what it has."""
+
+    @property
+    def entry(self) -> Entry:
+        """The class and the network."""
+
+    @property
+    def images(self) -> Sequence[Any]:
+        """An :class:`Image` each, those that were read, in the order of their ids."""
+
+
+Data = TypeVar("Data", bound=ClassData)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +75,77 @@ class Piece:
     h: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Face:
-    """The files that show an image, as paths within the site; ``None`` for what there is not."""
+    """The page of an image and the files that show it, as paths within the site; ``None`` for what there is not."""
 
     page: str
     picture: str | None
-    veil: str | None
-    heat: str | None
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A page before or after this one."""
-
-    page: str
-    name: str
+    veil: str | None = None
+    heat: str | None = None
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
-class ClassWriter:
-    """Writes the pages of one class.
+class Drawn:
+    """The files of a class's pages; a family adds where they belong.
 
     Parameters
     ----------
-    site, pages : where to and with which templates
+    faces : of each image, by its id
+    files : paths of the pictures in the class's folder
+    """
+
+    faces: Mapping[str, Face]
+    files: Sequence[str]
+
+
+Pictures = TypeVar("Pictures", bound=Drawn)
+
+
+@dataclass(frozen=True)
+class ClassWriter(ABC, Generic[Data, Pictures]):
+    """Writes the pages of one class; a family says what is on them.
+
+    Parameters
+    ----------
+    draft : where the pages go to
     topic, data : the class, and what the network made of it
-    picture_of, name_of : what the tables do not hold; ``None`` where there is no such source
     neighbours : the classes before and after
-    related : what other methods have of the class
+    related : what other families have of the class
     problem : why the tables could not be read, if so
     """
 
-    site: Site
-    pages: Pages
+    draft: Draft
     topic: Topic
-    data: ClassData
-    picture_of: PictureOf | None
-    name_of: NameOf | None
-    neighbours: tuple[Neighbour | None, Neighbour | None]
-    related: Sequence[tuple[str, Entry]] = ()
+    data: Data
+    neighbours: Neighbours
+    related: Related = ()
     problem: str | None = None
+
+    method: ClassVar[str]
+    """Of the family; its templates ``class.html`` and ``image.html`` extend the kit's ``class_page.html`` and
+    ``image_page.html``."""
+
+    @abstractmethod
+    def draw(self) -> Pictures:
+        """Write the pictures of the class."""
+
+    @abstractmethod
+    def on_class_page(self, drawn: Pictures) -> dict[str, Any]:
+        """Return further values of the template of the class."""
+
+    @abstractmethod
+    def on_image_page(self, image: Any, drawn: Pictures) -> dict[str, Any]:
+        """Return further values of the template of an image."""
+
+    @abstractmethod
+    def card(self, drawn: Pictures) -> dict[str, Any]:
+        """Return what the first page shows of the class; JSON."""
+
+    def in_comparison(self, image: Any, face: Face) -> dict[str, Any]:
+        """Return what pages of several networks need of an image; JSON."""
+        return {"page": face.page, "picture": face.picture}
 
     def write(self, inputs: str) -> dict[str, Any]:
         """Write pictures and pages, remove those that are no longer, and return the stamp of the folder.
@@ -81,236 +154,219 @@ class ClassWriter:
         ----------
         inputs : digest of what decides the pages
         """
-        crops = {
-            int(region.row["region_id"]): path
-            for image in self.data.images
-            for region in image.regions
-            if (path := self._crop(region))
-        }
-        faces = {image.image_id: self._face(image, crops) for image in self.data.images}
-        montages = {} if self._has_pictures(faces) else self._montages()
-        thumbnails = self._thumbnails(faces, crops)
-        layers = [path for face in faces.values() for path in (face.page, face.veil, face.heat) if path is not None]
-        files = [self.data.entry.page, *layers, *crops.values(), *montages.values(), *thumbnails.values()]
-        self._write_images(faces, crops)
-        self._write_index(faces, crops, montages)
+        drawn = self.draw()
+        faces = drawn.faces
+        self._write_images(drawn)
+        self._write_page(
+            "class.html",
+            self.data.entry.page,
+            self.neighbours,
+            problem=self.problem,
+            related=self.related,
+            faces=faces,
+            **self.on_class_page(drawn),
+        )
+        files = [self.data.entry.page, *(face.page for face in faces.values()), *drawn.files]
         lost = [image_id for image_id, face in faces.items() if face.picture is None]
         stamp = {
             "inputs": inputs,
             "lost": lost[0] if lost else None,
-            "card": self._card(crops, thumbnails),
-            "images": {
-                image.image_id: _shown(image, faces[image.image_id], self.data.size) for image in self.data.images
-            },
+            "card": {"problem": self.problem, **self.card(drawn)},
+            "images": {image.image_id: self.in_comparison(image, faces[image.image_id]) for image in self.data.images},
         }
-        self.site.seal(self._folder, stamp, {path.removeprefix(f"{self._folder}/") for path in files})
+        self.draft.site.seal(self.folder, stamp, {path.removeprefix(f"{self.folder}/") for path in files})
         return stamp
 
     @property
-    def _folder(self) -> str:
+    def folder(self) -> str:
+        """Of the pages."""
         return self.data.entry.folder
 
-    def _face(self, image: ImageView, crops: Mapping[int, str]) -> Face:
-        base = f"{self._folder}/pictures/{image.name}"
-        veil_path = heat_path = None
-        if image.salient is not None:
-            veil_path = f"{base}.veil.png"
-            self.site.write(veil_path, veil(image.salient))
-        if image.smooth is not None and image.smooth["soft_map"] is not None:
-            heat_path = f"{base}.heat.png"
-            self.site.write(heat_path, heat(image.smooth["soft_map"], image.smooth["soft_h"], image.smooth["soft_w"]))
-        pieces = tuple(
-            Piece(crops[region.row["region_id"]], *region.box)
-            for region in image.regions
-            if region.row["region_id"] in crops
-        )
-        page = f"{self._folder}/{image.name}.html"
-        original = Originals(self.site, self.picture_of, self.topic, self.data.entry).path(image.name, image.prediction)
-        return Face(page, original, veil_path, heat_path, pieces)
+    def page_of(self, image: Any) -> str:
+        """Return the page of an image."""
+        return f"{self.folder}/{image.name}.html"
 
-    def _crop(self, region: Region) -> str | None:
-        data = encoded(region.row["crop"])
-        if data is None:
-            return None
-        path = f"{self._folder}/pictures/region-{region.row['region_id']}.{extension(data)}"
-        self.site.write(path, data)
+    def original(self, image: Any) -> str | None:
+        """Return the path of an image's picture, written now unless it is there; ``None`` where it is lost."""
+        originals = Originals(self.draft.site, self.draft.picture_of, self.topic, self.data.entry)
+        return originals.path(image.name, image.prediction)
+
+    def keep(self, name: str, cell: Any) -> str | None:
+        """Write a stored picture under a name without extension and return its path; ``None`` where there is none."""
+        data = encoded(cell)
+        return None if data is None else self.put(f"{name}.{extension(data)}", data)
+
+    def put(self, name: str, data: bytes) -> str:
+        """Write a picture of the class and return its path."""
+        path = f"{self.folder}/pictures/{name}"
+        self.draft.site.write(path, data)
         return path
 
-    def _montages(self) -> dict[int, str]:
-        paths = {}
-        for cluster in self.data.clusters:
-            data = encoded(cluster.row["montage"])
-            if data is not None:
-                path = f"{self._folder}/pictures/{cluster.anchor}.{extension(data)}"
-                self.site.write(path, data)
-                paths[int(cluster.row["cluster_id"])] = path
-        return paths
-
-    def _thumbnails(self, faces: Mapping[str, Face], crops: Mapping[int, str]) -> dict[str, str]:
-        """Return a small picture of each summary: its first region with some surroundings, else its crop."""
-        paths = {}
-        for cluster in self.data.summaries:
-            for region in cluster.shown[:1]:
-                source = faces[str(region.row["image_id"])].picture
-                if source is None:
-                    if region.row["region_id"] in crops:
-                        paths[cluster.anchor] = crops[region.row["region_id"]]
-                    continue
-                path = f"{self._folder}/pictures/{cluster.anchor}.thumb.jpg"
-                self.site.write(path, thumbnail(self.site.read(source), region.box))
-                paths[cluster.anchor] = path
-        return paths
-
-    def _has_pictures(self, faces: Mapping[str, Face]) -> bool:
-        """Say whether every image of every cluster has its picture; else the montages are shown."""
-        return all(
-            faces[str(region.row["image_id"])].picture is not None
-            for cluster in self.data.clusters
-            for region in cluster.shown
-        )
-
-    def _write_index(self, faces: Mapping[str, Face], crops: Mapping[int, str], montages: Mapping[int, str]) -> None:
-        page = self.data.entry.page
-        before, after = self.neighbours
-        text = self.pages.render(
-            "class.html",
-            page,
-            topic=self.topic,
-            data=self.data,
-            problem=self.problem,
-            related=self.related,
-            faces=faces,
-            images=faces,
-            crops=crops,
-            montages=montages,
-            has_pictures=self._has_pictures(faces),
-            masked=[image for image in self.data.images if image.sharp is not None],
-            unmasked=[image for image in self.data.images if image.sharp is None],
-            funnel=_funnel(self.data.entry.record),
-            stages=_stages(self.data.entry.record),
-            before=before,
-            after=after,
-        )
-        self.site.write(page, text)
-
-    def _write_images(self, faces: Mapping[str, Face], crops: Mapping[int, str]) -> None:
-        clusters = {cluster.row["cluster_id"]: cluster for cluster in self.data.clusters}
-        names = _names(self.data.clusters)
-        neighbours = [Neighbour(faces[image.image_id].page, image.title) for image in self.data.images]
-        for position, image in enumerate(self.data.images):
+    def _write_images(self, drawn: Pictures) -> None:
+        images, faces = self.data.images, drawn.faces
+        around = [None, *(Neighbour(faces[image.image_id].page, image.title) for image in images), None]
+        for position, image in enumerate(images):
             face = faces[image.image_id]
-            text = self.pages.render(
+            self._write_page(
                 "image.html",
                 face.page,
-                topic=self.topic,
-                data=self.data,
+                (around[position], around[position + 2]),
                 image=image,
                 face=face,
-                crops=crops,
-                clusters=clusters,
-                names=names,
-                regions=_sorted_regions(image.regions, clusters),
-                bars=_bars(image),
                 predicted=self._predicted(image),
-                before=neighbours[position - 1] if position else None,
-                after=neighbours[position + 1] if position + 1 < len(neighbours) else None,
+                **self.on_image_page(image, drawn),
             )
-            self.site.write(face.page, text)
 
-    def _predicted(self, image: ImageView) -> str | None:
-        index = image.prediction["pred_idx"]
-        if self.name_of is None or index is None:
-            return None
-        return self.name_of(self.data.entry.network.run, int(index))
+    def _write_page(self, template: str, page: str, neighbours: Neighbours, **values: Any) -> None:
+        before, after = neighbours
+        text = self.draft.renderer.render(
+            f"{self.method}/{template}",
+            page,
+            family=families[self.method].title,
+            topic=self.topic,
+            data=self.data,
+            before=before,
+            after=after,
+            **values,
+        )
+        self.draft.site.write(page, text)
 
-    def _card(self, crops: Mapping[int, str], thumbnails: Mapping[str, str]) -> dict[str, Any]:
-        figures = self.data.figures
-        summaries = [
-            {
-                "anchor": cluster.anchor,
-                "thumbnail": thumbnails.get(cluster.anchor),
-                "colour": cluster.colour,
-                "score": cluster.row["score"],
-                "drop": cluster.row["prob_drop"],
-                "n_images": cluster.row["n_images"],
-                "label": cluster.row["tag"] or cluster.row["part"],
-                "crops": [
-                    crops[region.row["region_id"]] for region in cluster.shown if region.row["region_id"] in crops
-                ][:N_CROPS],
-            }
-            for cluster in self.data.summaries
-        ]
-        return {
-            "problem": self.problem,
-            "summaries": summaries,
-            "n_errors": sum(what == "image" for _, what, _ in self.data.unreadable),
-            "area": figures["area"],
-            "mask_drop": figures["mask_drop"],
-            "drop": figures["summary_drop"],
-        }
+    def _predicted(self, image: Any) -> str | None:
+        index, name_of = image.prediction["pred_idx"], self.draft.name_of
+        return None if name_of is None or index is None else name_of(self.data.entry.network.run, int(index))
 
 
-def _shown(image: ImageView, face: Face, size: tuple[int, int]) -> dict[str, Any]:
-    """Return what the comparison of networks needs of an image; JSON."""
-    return {
-        "page": face.page,
-        "picture": face.picture,
-        "veil": face.veil,
-        "pieces": [],
-        "size": list(size),
-        "area": image.sharp["area_frac"] if image.sharp else None,
-        "drop": image.sharp["prob_drop"] if image.sharp else None,
-    }
+@dataclass(frozen=True, slots=True)
+class ClassSource(Generic[Data]):
+    """Where the pages of a class come from.
+
+    Parameters
+    ----------
+    package : of the family's pages
+    changing : returns what may change without the class being run again
+    read : returns what the class's tables hold; StoreError where they are damaged
+    empty : returns what is shown where they cannot be read
+    writer : of the pages
+    """
+
+    package: str
+    changing: Callable[[Store, Entry], list[Any]]
+    read: Callable[[Store, Entry], Data]
+    empty: Callable[[Entry], Data]
+    writer: type[ClassWriter[Data, Any]]
 
 
-def _funnel(record: Mapping[str, Any]) -> list[tuple[str, int | None, str]]:
-    """Return how many images, masks, regions … are left after each step, with a hint each."""
-    steps = (
-        ("images", "n_images", "images of the class that were looked at"),
-        ("recognised", "n_correct", "images that the network puts into this class"),
-        ("masks", "n_masks", "images with a mask"),
-        ("regions", "n_regions", "regions that were compared"),
-        ("clusters", "n_clusters", "clusters of regions that look alike"),
-        ("summaries", "n_summaries", "clusters that were accepted"),
-    )
-    return [(name, record.get(column), hint) for name, column, hint in steps] if record else []
+def write_classes(draft: Draft, chapter: Chapter, section: Section, source: ClassSource[Any]) -> None:
+    """Write the pages of all classes of a section, each network's and those that compare networks; leave their cards.
+
+    Parameters
+    ----------
+    draft : where to
+    chapter, section : the data set; the networks and classes of the family
+    source : of what a class's pages show
+    """
+    around, comparison = _neighbours(section), families[section.method].comparison
+    for topic in section.topics:
+        related = _related(chapter, section, topic)
+        sides, stamps = [], []
+        for entry in topic.entries:
+            stamp = _Pages(draft, topic, entry, around[entry.folder], related, source).write()
+            draft.cards[entry.folder] = stamp["card"]
+            sides.append(Side(entry, stamp["card"], stamp["images"]))
+            stamps.append(stamp["inputs"])
+            pictures = {image["picture"] for image in stamp["images"].values() if image["picture"]}
+            draft.shown.setdefault(shared_folder(entry.network.run, topic.name), set()).update(pictures)
+        if comparison and topic.page is not None and len(sides) > 1:
+            inputs = digest(
+                [digest_of_code(source.package), stamps, str(around[topic.page]), [side.images for side in sides]], 16
+            )
+            if not draft.site.begins_with(topic.page, f'content="{inputs}"'):
+                page = Comparison(topic, topic.page, sides, around[topic.page])
+                draft.site.write(topic.page, comparison(draft.store, draft.renderer, page, inputs))
 
 
-def _stages(record: Mapping[str, Any]) -> list[tuple[str, float | int]]:
-    times = json.loads(record.get("seconds_by_stage") or "{}")
-    return [(str(name), float(seconds)) for name, seconds in sorted(times.items(), key=lambda item: -item[1])]
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """The pages of a class and a network: written anew unless they are still right."""
+
+    draft: Draft
+    topic: Topic
+    entry: Entry
+    neighbours: Neighbours
+    related: Related
+    source: ClassSource[Any]
+
+    def write(self) -> dict[str, Any]:
+        """Return the stamp of the pages."""
+        draft, topic, entry = self.draft, self.topic, self.entry
+        problem = None
+        try:
+            rows = self.source.changing(draft.store, entry)
+        except StoreError as error:
+            problem, rows = str(error), []
+        facts = [topic.class_name, entry.network.title, entry.network.run_id, self.neighbours, problem, rows]
+        tabs = [(each.page, each.network.title) for each in topic.entries]
+        tabs += [(f"{title}:{each.page}", each.network.title) for title, each in self.related]
+        has_sources = [draft.picture_of is not None, draft.name_of is not None]
+        code = digest_of_code(self.source.package)
+        inputs = digest(str([code, facts, sorted(entry.record.items()), tabs, topic.page, has_sources]), 16)
+        stamp = draft.site.stamp(entry.folder)
+        if stamp.get("inputs") == inputs and self._is_whole(stamp):
+            return dict(stamp)
+        data = self.source.empty(entry)
+        if problem is None:
+            try:
+                data = self.source.read(draft.store, entry)
+            except StoreError as error:
+                problem = str(error)
+        if problem is not None:
+            logger.warning("%s %s: %s", entry.network.title, entry.class_id, problem)
+        return self.source.writer(draft, topic, data, self.neighbours, self.related, problem).write(inputs)
+
+    def _is_whole(self, stamp: Mapping[str, Any]) -> bool:
+        """Say whether pages could not be better now: tables were readable, and pictures are there or still lost."""
+        pictures = [image["picture"] for image in stamp["images"].values() if image["picture"] is not None]
+        if stamp["card"]["problem"] or not all(map(self.draft.site.has, pictures)):
+            return False
+        lost, picture_of = stamp["lost"], self.draft.picture_of
+        return (
+            lost is None or picture_of is None or picture_of(self.entry.network.run, lost, self.entry.class_id) is None
+        )
 
 
-def _bars(image: ImageView) -> list[tuple[str, float | int, str]]:
-    """Return the probabilities of the class on the whole and the masked image."""
-    mask = image.sharp or image.smooth
-    full = mask["prob_full"] if mask else image.prediction["prob_target"]
-    rows = [
-        ("whole image", full, "nothing removed"),
-        ("crisp mask", image.sharp["prob_masked"] if image.sharp else None, "its pixels blurred"),
-        ("smooth mask", image.smooth["prob_masked"] if image.smooth else None, "its pixels blurred"),
-        ("all blurred", mask["prob_blurred"] if mask else None, "every pixel blurred"),
+def _related(chapter: Chapter, section: Section, topic: Topic) -> list[tuple[str, Entry]]:
+    """Return what other families have of a class."""
+    return [
+        (families[other.method].title, entry)
+        for other in chapter.sections
+        if other is not section and other.method in families and families[other.method].has_class_pages
+        for each in other.topics
+        if each.class_id == topic.class_id
+        for entry in each.entries
     ]
-    return [(name, value, hint) for name, value, hint in rows if value is not None]
 
 
-def _sorted_regions(regions: Sequence[Region], clusters: Mapping[int, Cluster]) -> tuple[list[Region], list[Region]]:
-    """Return the regions that stand for a cluster and the others; best cluster first, best region first."""
-
-    def place(region: Region) -> tuple[bool, int, float]:
-        cluster = clusters.get(region.row["cluster_id"])
-        similarity = -(region.row["sim_exemplar"] or 0.0)
-        return (True, 0, similarity) if cluster is None else (cluster.colour < 0, cluster.number, similarity)
-
-    ordered = sorted(regions, key=place)
-    return [each for each in ordered if each.row["kept"]], [each for each in ordered if not each.row["kept"]]
-
-
-def _names(clusters: Sequence[Cluster]) -> dict[int, str]:
-    names = {}
-    n_accepted = 0
-    for cluster in clusters:
-        n_accepted += bool(cluster.row["accepted"])
-        name = f"Summary {n_accepted}" if cluster.row["accepted"] else f"cluster {cluster.row['cluster_id']}, rejected"
-        names[int(cluster.row["cluster_id"])] = name
-    return names
+def _neighbours(section: Section) -> dict[str, Neighbours]:
+    """Return the pages before and after each page of a class, among those of its network or the comparisons."""
+    found: dict[str, Neighbours] = {}
+    rows = [
+        [
+            (entry.folder, Neighbour(entry.page, topic.class_name))
+            for topic in section.topics
+            for entry in topic.entries
+            if entry.network is network
+        ]
+        for network in section.networks
+    ]
+    rows.append(
+        [
+            (topic.page, Neighbour(topic.page, topic.class_name))
+            for topic in section.topics
+            if topic.page is not None and len(topic.entries) > 1
+        ]
+    )
+    for row in rows:
+        pages = [None, *(neighbour for _, neighbour in row), None]
+        for index, (key, _) in enumerate(row):
+            found[key] = (pages[index], pages[index + 2])
+    return found

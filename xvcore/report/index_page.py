@@ -1,86 +1,91 @@
-"""The first page: of each data set the networks by method, the classes, and the best of each pair."""
+"""The first page: of each data set what each family found in classes and networks."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from xvcore.report.chapters import Chapter, Entry, Network, Section
+from xvcore.report.draft import Cards
+from xvcore.report.family import families
+from xvcore.report.renderer import Renderer
+from xvcore.runs.pipeline import in_order
 
-from xvcore.report.pages import Pages
-from xvcore.report.plan import EVIDENCE, SUMMARIES, UNITS, Chapter, Entry, Network, Section
-
-Cards = Mapping[str, Mapping[str, Any]]
-"""The card of each entry, or of a network's units, by its folder."""
-
-Cell = tuple[Network, Entry | None, Mapping[str, Any]]
+Card = Mapping[str, Any]
+Cell = tuple[Network, Entry | None, Card]
 Keys = list[tuple[str, float | int]]
 """What a row is sorted by: names of columns with their numbers; one that is not there comes last."""
+Done = Sequence[tuple[Entry, Card]]
+"""The complete classes of a network with their cards."""
 
-_ENOUGH_FOR_A_HISTOGRAM = 8
+PAGE = "index.html"
 _MANY = 300
 _STATUSES = ("failed", "running", "pending", "skipped")
 
 
-def index_page(pages: Pages, chapters: Sequence[Chapter], cards: Cards) -> str:
-    """Return the page; a row a class, a cell a network."""
+def index_page(renderer: Renderer, chapters: Sequence[Chapter], cards: Cards) -> str:
+    """Return the page: a chapter a data set, in it a block a family, in that a row a class, a cell a network."""
     shown = [
         {
             "dataset": chapter.dataset,
             "split": chapter.split,
-            "sections": [_section(section, cards) for section in chapter.sections if section.method in _SECTIONS],
+            "blocks": [
+                _block(renderer, section, f"{section.method}-{number}", cards)
+                for section in chapter.sections
+                if section.method in families
+            ],
         }
-        for chapter in chapters
+        for number, chapter in enumerate(chapters, start=1)
     ]
-    summaries = [each for chapter in chapters for each in chapter.sections if each.method == SUMMARIES]
-    totals = {
-        "n_networks": len({network.model for section in summaries for network in section.networks}),
-        "n_classes": sum(len(section.topics) for section in summaries),
-        "n_summaries": sum(
-            len(cards[entry.folder]["summaries"])
-            for section in summaries
-            for topic in section.topics
-            for entry in topic.entries
-            if entry.status == "complete" and _is_done(entry, cards[entry.folder])
-        ),
-    }
-    methods = {section.method for chapter in chapters for section in chapter.sections}
-    return pages.render("index.html", "index.html", chapters=shown, totals=totals, methods=methods)
+    sections: dict[str, list[Section]] = {}
+    for chapter in chapters:
+        for section in chapter.sections:
+            sections.setdefault(section.method, []).append(section)
+    ledes = [
+        renderer.part(f"{method}/lede.html", PAGE, **families[method].lede(sections[method], cards))
+        for method in in_order(sections)
+        if method in families
+    ]
+    return renderer.render(PAGE, PAGE, chapters=shown, ledes=[lede.strip() for lede in ledes if lede.strip()])
 
 
-def _section(section: Section, cards: Cards) -> dict[str, Any]:
-    return {"method": section.method, "networks": section.networks, **_SECTIONS[section.method](section, cards)}
+def class_block(
+    section: Section,
+    cards: Cards,
+    total: Callable[[Done], Mapping[str, Any]],
+    keys: Callable[[Sequence[Cell]], Keys],
+) -> dict[str, Any]:
+    """Return the values of a block of a family that has pages of classes: a card a network, and a row a class.
 
-
-def _summaries(section: Section, cards: Cards) -> dict[str, Any]:
-    rows = _rows(section, cards, _keys)
+    Parameters
+    ----------
+    section : networks and classes
+    cards : of the classes, by folder
+    total : returns what the card of a network says of its complete classes, beside their number, images and time
+    keys : returns what a row is sorted by
+    """
+    rows = _rows(section, cards, keys)
     return {
-        "totals": _with_histograms([_total(network, section, cards) for network in section.networks]),
+        "totals": [_total(network, section, cards, total) for network in section.networks],
         "rows": rows,
         "n_failed": sum(row["is_failed"] for row in rows),
         "n_thumbs": 6 if len(section.networks) <= 2 and len(rows) <= _MANY else 4,
     }
 
 
-def _evidence(section: Section, cards: Cards) -> dict[str, Any]:
-    rows = _rows(section, cards, _evidence_keys)
-    return {
-        "totals": [_evidence_total(network, section, cards) for network in section.networks],
-        "rows": rows,
-        "n_failed": sum(row["is_failed"] for row in rows),
-        "n_thumbs": 6 if len(section.networks) <= 2 and len(rows) <= _MANY else 4,
-    }
+def is_done(entry: Entry | None, card: Card) -> bool:
+    """Say whether a class has ended well, and its pages show it."""
+    return entry is not None and entry.status in ("complete", "skipped") and not card["problem"]
 
 
-def _units(section: Section, cards: Cards) -> dict[str, Any]:
-    totals = [{"network": network, "card": cards[network.folder]} for network in section.networks]
-    return {"totals": totals, "rows": [], "n_failed": 0}
+def middle(values: Sequence[float | int | None], of: Callable[[Sequence[float | int]], Any]) -> float | None:
+    """Return the mean, or what ``of`` computes, of the values that are there; ``None`` where none is."""
+    present = [value for value in values if value is not None]
+    return float(of(present)) if present else None
 
 
-_SECTIONS: Mapping[str, Callable[[Section, Cards], dict[str, Any]]] = {
-    SUMMARIES: _summaries,
-    EVIDENCE: _evidence,
-    UNITS: _units,
-}
+def _block(renderer: Renderer, section: Section, name: str, cards: Cards) -> Any:
+    values = {"method": section.method, "networks": section.networks, **families[section.method].block(section, cards)}
+    return renderer.part(f"{section.method}/index.html", PAGE, section=values, id=name)
 
 
 def _rows(section: Section, cards: Cards, keys: Callable[[Sequence[Cell]], Keys]) -> list[dict[str, Any]]:
@@ -95,7 +100,7 @@ def _rows(section: Section, cards: Cards, keys: Callable[[Sequence[Cell]], Keys]
     return rows
 
 
-def _card(entry: Entry | None, cards: Cards) -> Mapping[str, Any]:
+def _card(entry: Entry | None, cards: Cards) -> Card:
     return {} if entry is None else cards[entry.folder]
 
 
@@ -104,91 +109,26 @@ def _failed(cell: Cell) -> bool:
     return entry is not None and (entry.status == "failed" or bool(card["problem"]))
 
 
-def _is_done(entry: Entry | None, card: Mapping[str, Any]) -> bool:
-    return entry is not None and entry.status in ("complete", "skipped") and not card["problem"]
-
-
-def _keys(cells: Sequence[Cell]) -> Keys:
-    """Return what a row is sorted by: number of summaries a network, how much they differ, area; nothing where open."""
-    numbers = {i: len(card["summaries"]) for i, (_, entry, card) in enumerate(cells) if _is_done(entry, card)}
-    areas = [card["area"] for _, entry, card in cells if entry is not None and card["area"] is not None]
-    keys: Keys = [(f"n{i}", number) for i, number in numbers.items()]
-    if numbers:
-        keys.append(("spread", max(numbers.values()) - min(numbers.values())))
-    if areas:
-        keys.append(("area", round(sum(areas) / len(areas), 4)))
-    return keys
-
-
-def _evidence_keys(cells: Sequence[Cell]) -> Keys:
-    """Return the evidence of the strongest patch of each network."""
-    return [
-        (f"n{i}", round(card["strongest"], 4))
-        for i, (_, entry, card) in enumerate(cells)
-        if _is_done(entry, card) and card["strongest"] is not None
-    ]
-
-
-def _evidence_total(network: Network, section: Section, cards: Cards) -> dict[str, Any]:
-    entries = _entries(network, section)
-    done = [each for each in entries if each.status == "complete" and _is_done(each, cards[each.folder])]
-    n_images = sum(int(entry.record.get("n_images") or 0) for entry in done)
-    sides = [cards[entry.folder]["patch_px"] for entry in done]
+def _total(
+    network: Network, section: Section, cards: Cards, total: Callable[[Done], Mapping[str, Any]]
+) -> dict[str, Any]:
+    entries = [entry for topic in section.topics for entry in topic.entries if entry.network is network]
+    done = [(each, cards[each.folder]) for each in entries if each.status == "complete"]
+    done = [(entry, card) for entry, card in done if is_done(entry, card)]
+    n_images = sum(int(entry.record.get("n_images") or 0) for entry, _ in done)
+    n_correct = sum(int(entry.record.get("n_correct") or 0) for entry, _ in done)
     return {
         "network": network,
         "n_complete": len(done),
         "n_images": n_images,
-        "recognised": sum(int(e.record.get("n_correct") or 0) for e in done) / n_images if n_images else None,
-        "logit": _middle([cards[entry.folder]["logit"] for entry in done], np.mean),
-        "positive": _middle([cards[entry.folder]["positive"] for entry in done], np.median),
-        "patch_px": next((side for side in sides if side is not None), None),
-        "seconds": sum(float(entry.record.get("seconds") or 0.0) for entry in done),
+        "recognised": n_correct / n_images if n_images else None,
+        "seconds": sum(float(entry.record.get("seconds") or 0.0) for entry, _ in done),
         "others": _others(entries, cards),
+        **total(done),
     }
-
-
-def _entries(network: Network, section: Section) -> list[Entry]:
-    return [entry for topic in section.topics for entry in topic.entries if entry.network is network]
 
 
 def _others(entries: Sequence[Entry], cards: Cards) -> list[tuple[str, int]]:
     """Return how many classes are in each state other than complete."""
     statuses = Counter("failed" if cards[entry.folder]["problem"] else entry.status for entry in entries)
     return [(status, statuses[status]) for status in _STATUSES if statuses[status]]
-
-
-def _total(network: Network, section: Section, cards: Cards) -> dict[str, Any]:
-    entries = _entries(network, section)
-    done = [each for each in entries if each.status == "complete" and _is_done(each, cards[each.folder])]
-    numbers = [len(cards[entry.folder]["summaries"]) for entry in done]
-    n_images = sum(int(entry.record.get("n_images") or 0) for entry in done)
-    return {
-        "network": network,
-        "n_complete": len(done),
-        "n_summaries": sum(numbers),
-        "per_class": sum(numbers) / len(numbers) if numbers else None,
-        "numbers": numbers,
-        "n_images": n_images,
-        "recognised": sum(int(e.record.get("n_correct") or 0) for e in done) / n_images if n_images else None,
-        "area": _middle([cards[entry.folder]["area"] for entry in done], np.median),
-        "drop": _middle([cards[entry.folder]["drop"] for entry in done], np.mean),
-        "seconds": sum(float(entry.record.get("seconds") or 0.0) for entry in done),
-        "others": _others(entries, cards),
-    }
-
-
-def _with_histograms(totals: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the totals with the number of classes that have 0, 1, 2 … summaries, on one axis for all networks."""
-    length = 1 + max((max(total["numbers"], default=0) for total in totals), default=0)
-    for total in totals:
-        histogram = np.bincount(np.array(total["numbers"], dtype=np.int64), minlength=length).tolist()
-        is_shown = len(total["numbers"]) >= _ENOUGH_FOR_A_HISTOGRAM
-        total["histogram"] = histogram if is_shown else []
-        total["histogram_heights"] = [round(24 * number / max(histogram), 1) for number in histogram if is_shown]
-        total["tick"] = 1 if length <= 12 else 5
-    return totals
-
-
-def _middle(values: Sequence[float | int | None], of: Any) -> float | None:
-    present = [value for value in values if value is not None]
-    return float(of(present)) if present else None

@@ -1,5 +1,6 @@
 """Pictures as a network saw them: asked for once, written once, shared by all that see the same pixels."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from xvcore.keys import digest
-from xvcore.report.plan import Entry, Topic, shared_folder
+from xvcore.report.chapters import Entry, Topic
 from xvcore.report.site import Site
 from xvcore.store.encode import picture
 
 PictureOf = Callable[[Mapping[str, Any], str, str], np.ndarray | None]
 """Gives the pixels (h, w, 3, uint8) of a run (its row), an image id and a class id; ``None`` where they are lost."""
+NameOf = Callable[[Mapping[str, Any], int], str | None]
+"""Gives the name of a network's output: of a run (its row) and the output's index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,11 @@ class Originals:
             return None
         self.site.write(path, picture(np.ascontiguousarray(pixels))["bytes"])
         return path
+
+
+def shared_folder(run: Mapping[str, Any], topic_name: str) -> str:
+    """Return the folder of a class's pictures; networks that see the same pixels share it."""
+    env = json.loads(run["env"] or "{}")
+    preprocessing = {name: value for name, value in env.get("preprocessing", {}).items() if name not in ("mean", "std")}
+    seen = digest([run["dataset"], run["split"], run["input_px"], preprocessing], 8)
+    return f"images/{seen}/{topic_name}"

@@ -1,8 +1,8 @@
-"""What the report shows and where: data sets, the methods run on each, networks, classes, a folder for each pair."""
+"""What the report shows and where: read from the tables of runs, classes and records before any page is written."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -10,133 +10,14 @@ import pandas as pd
 from xvcore.errors import StoreError, unknown_name
 from xvcore.keys import digest
 from xvcore.query import table
+from xvcore.report.chapters import Chapter, Entry, Network, Section, Topic
+from xvcore.report.family import families
 from xvcore.report.names import page_name, page_names
 from xvcore.report.wording import records
+from xvcore.runs.pipeline import in_order
 from xvcore.store import Store
 
 N_COLOURS = 8
-SUMMARIES, EVIDENCE, UNITS = "visual-summaries", "evidence", "top-activations"
-METHODS = (SUMMARIES, EVIDENCE, UNITS)
-"""Methods that have pages, in the order in which they are shown."""
-_FOLDERS = {SUMMARIES: "", EVIDENCE: "evidence/", UNITS: "units/"}
-"""Where the folders of a method's networks are; the first method's came first, and stay where they were."""
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A run as a column of the report.
-
-    Parameters
-    ----------
-    run : its row of ``runs``
-    title : the network's name, with what tells the run from others of the network on the same data
-    folder : of its pages
-    colour : which of the networks' colours, 0 … 7
-    """
-
-    run: Mapping[str, Any]
-    title: str
-    folder: str
-    colour: int
-
-    @property
-    def run_id(self) -> str:
-        """Identity of the run."""
-        return str(self.run["run_id"])
-
-    @property
-    def model(self) -> str:
-        """The key column."""
-        return str(self.run["model"])
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A class as one network sees it.
-
-    Parameters
-    ----------
-    network : the run
-    class_id : of the class
-    record : row of ``class_runs``; empty where the class has not begun
-    folder : of its pages
-    """
-
-    network: Network
-    class_id: str
-    record: Mapping[str, Any]
-    folder: str
-
-    @property
-    def page(self) -> str:
-        """The page of the pair."""
-        return f"{self.folder}/index.html"
-
-    @property
-    def status(self) -> str:
-        """``complete``, ``failed``, ``skipped``, ``running``, or ``pending``."""
-        return str(self.record.get("status") or "pending")
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A class of a data set.
-
-    Parameters
-    ----------
-    class_id, class_name : of the class
-    name : what its pages and folders are called
-    page : where its networks are compared; ``None`` where the method has no such page
-    entries : one a network that was asked for it
-    """
-
-    class_id: str
-    class_name: str
-    name: str
-    page: str | None
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A method on a data set: the networks that were run, and their classes by name."""
-
-    method: str
-    networks: tuple[Network, ...]
-    topics: tuple[Topic, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Chapter:
-    """A data set (one split of it), and what was run on it: a section a method.
-
-    Parameters
-    ----------
-    dataset, split : the data
-    sections : of the methods that have pages, in their order; then of others, whose runs are only listed
-    class_names : of all classes, by id
-    """
-
-    dataset: str
-    split: str | None
-    sections: tuple[Section, ...]
-    class_names: Mapping[str, str]
-
-    @property
-    def networks(self) -> tuple[Network, ...]:
-        """All runs."""
-        return tuple(network for section in self.sections for network in section.networks)
-
-    def related(self, section: Section, class_id: str) -> list[tuple[str, Entry]]:
-        """Return what other methods have of a class, as (method, entry)."""
-        return [
-            (other.method, entry)
-            for other in self.sections
-            if other is not section and other.method in (SUMMARIES, EVIDENCE)
-            for topic in other.topics
-            if topic.class_id == class_id
-            for entry in topic.entries
-        ]
 
 
 def read_plan(store: Store, run_ids: Sequence[str] | None) -> tuple[Chapter, ...]:
@@ -167,7 +48,7 @@ def read_plan(store: Store, run_ids: Sequence[str] | None) -> tuple[Chapter, ...
     grouped: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
     for run in shown:
         grouped.setdefault((str(run["dataset"]), run["split"]), []).append(run)
-    taken: set[str] = set()
+    taken: dict[str, set[str]] = {}
     return tuple(_chapter(store, key, group, folders, taken) for key, group in grouped.items())
 
 
@@ -177,11 +58,13 @@ def _folders(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for run in runs:
         models.setdefault(str(run["method"]), []).append(str(run["model"]))
     names = {method: page_names(dict.fromkeys(of_method)) for method, of_method in models.items()}
-    seen = {prefix.removesuffix("/") for prefix in _FOLDERS.values()}
+    seen = {families[name].folder.removesuffix("/") for name in families}
     folders = {}
     for run in runs:
         method, model = str(run["method"]), str(run["model"])
-        name = _FOLDERS.get(method, f"{page_name(method)}/") + names[method][model]
+        family = families.get(method)
+        parent = family.folder if family else f"{page_name(method)}/"
+        name = parent + names[method][model]
         folders[str(run["run_id"])] = f"{name}~{digest(run['run_id'], 6)}" if name.casefold() in seen else name
         seen.add(name.casefold())
     return folders
@@ -192,12 +75,9 @@ def _chapter(
     key: tuple[str, str | None],
     runs: Sequence[Mapping[str, Any]],
     folders: Mapping[str, str],
-    taken: set[str],
+    taken: dict[str, set[str]],
 ) -> Chapter:
-    methods = sorted(
-        dict.fromkeys(str(run["method"]) for run in runs),
-        key=lambda method: METHODS.index(method) if method in METHODS else len(METHODS),
-    )
+    methods = sorted(in_order({str(run["method"]) for run in runs}), key=lambda method: method not in families)
     colours: dict[str, int] = {}
     of_method = {
         method: _networks([run for run in runs if run["method"] == method], folders, colours) for method in methods
@@ -205,7 +85,7 @@ def _chapter(
     class_runs = {network.run_id: _class_runs(store, network) for each in of_method.values() for network in each}
     class_names = _class_names(store, key[0], class_runs.values())
     sections = tuple(
-        _section(method, networks, class_runs, class_names, _Pages(key, taken if method == SUMMARIES else None))
+        _section(method, networks, class_runs, class_names, _pages(method, key, taken))
         for method, networks in of_method.items()
     )
     return Chapter(*key, sections, class_names)
@@ -228,15 +108,30 @@ def _networks(
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """Pages that compare networks: which data set, and the names that other data sets have taken."""
+    """Pages that compare networks: the folder they are in, which data set, and names that other data sets have taken.
 
+    ``folder`` is None where the family has no such pages.
+    """
+
+    folder: str | None
     key: tuple[str, str | None]
-    taken: set[str] | None
+    taken: set[str] = field(default_factory=set)
 
     def page(self, name: str) -> str | None:
-        if self.taken is None:
+        if self.folder is None:
             return None
-        return f"compare/{name}.html" if name not in self.taken else f"compare/{name}~{digest([*self.key], 6)}.html"
+        return (
+            f"{self.folder}{name}.html"
+            if name not in self.taken
+            else f"{self.folder}{name}~{digest([*self.key], 6)}.html"
+        )
+
+
+def _pages(method: str, key: tuple[str, str | None], taken: dict[str, set[str]]) -> _Pages:
+    family = families.get(method)
+    if family is None or family.comparison is None:
+        return _Pages(None, key)
+    return _Pages(f"{family.folder}compare/", key, taken.setdefault(method, set()))
 
 
 def _section(
@@ -257,8 +152,7 @@ def _section(
             if class_id in class_runs[network.run_id]
         )
         topics.append(Topic(class_id, class_names[class_id], name, pages.page(name), entries))
-    if pages.taken is not None:
-        pages.taken.update(names.values())
+    pages.taken.update(names.values())
     return Section(method, networks, tuple(topics))
 
 
@@ -312,11 +206,3 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(inner, f"{path}.{name}" if path else str(name))
     else:
         yield path, value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
-
-
-def shared_folder(run: Mapping[str, Any], topic_name: str) -> str:
-    """Return the folder of a class's pictures; networks that see the same pixels share it."""
-    env = _loaded(run["env"])
-    preprocessing = {name: value for name, value in env.get("preprocessing", {}).items() if name not in ("mean", "std")}
-    seen = digest([run["dataset"], run["split"], run["input_px"], preprocessing], 8)
-    return f"images/{seen}/{topic_name}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from xvcore.query import table
-from xvcore.report.plan import Entry
+from xvcore.report.chapters import Entry
 from xvcore.store import SCHEMAS, Store
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import fsspec
 
-from xvcore.errors import StoreError
+from xvcore.errors import StoreError, in_one_line
 
 TEMPORARY = ".tmp"
 """Files that are being written end so, and begin with a dot: every reader passes over them."""
@@ -154,11 +154,6 @@ class Place:
                         path.unlink(missing_ok=True)
                         swept += 1
         return swept
-
-
-def in_one_line(error: Exception) -> str:
-    """Return the message of an error without line breaks; messages end up in tables."""
-    return " ".join(str(error).split())
 
 
 def foreign_errors() -> tuple[type[Exception], ...]:

@@ -7,10 +7,13 @@ import pandas as pd
 
 from xvcore.store.schema import SCHEMAS
 
-_ENDS = SCHEMAS["class_runs"]["status"].choices
 _OF_RUN = ("run_id", "model", "dataset", "split", "method", "status", "published")
-COLUMNS = [*_OF_RUN, *(f"n_{end}" for end in _ENDS), "n_pending", "n_summaries", "seconds"]
-"""Of a row of ``Store.status``."""
+
+
+def columns() -> list[str]:
+    """Return the columns of ``Store.status``."""
+    ends, found = _of_classes()
+    return [*_OF_RUN, *(f"n_{end}" for end in ends), "n_pending", *found, "seconds"]
 
 
 def progress(run: Mapping[Hashable, Any], classes: pd.DataFrame) -> dict[str, Any]:
@@ -22,10 +25,17 @@ def progress(run: Mapping[Hashable, Any], classes: pd.DataFrame) -> dict[str, An
     classes : its rows of ``class_runs``
     """
     asked = [] if run["class_ids"] is None else list(run["class_ids"])
+    ends, found = _of_classes()
     return {
         **{name: run[name] for name in _OF_RUN},
-        **{f"n_{end}": int((classes["status"] == end).sum()) for end in _ENDS},
+        **{f"n_{end}": int((classes["status"] == end).sum()) for end in ends},
         "n_pending": len(set(asked) - set(classes["class_id"])),
-        "n_summaries": int(classes["n_summaries"].fillna(0).sum()),
+        **{name: int(classes[name].fillna(0).sum()) for name in found},
         "seconds": round(float(classes["seconds"].sum()), 1),
     }
+
+
+def _of_classes() -> tuple[tuple[str, ...], list[str]]:
+    """Return how classes end, and the counts of what families look for."""
+    record = SCHEMAS["class_runs"]
+    return record["status"].choices, [column.name for column in record.columns if column.is_found]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xvcore.errors import StoreError
+from xvcore.errors import StoreError, in_one_line
 from xvcore.store.parquet import conform
-from xvcore.store.place import Place, in_one_line
+from xvcore.store.place import Place
 from xvcore.store.schema import Table
 
 

@@ -1,8 +1,10 @@
 """What a table is: its columns with type, unit and description, and the columns that make a row unique.
 
-A family of tables is a module of :mod:`xvcore.store.tables`; adding a table is adding an entry there, nothing else.
+The tables of a folder of xvcore, or of a plug-in, are declared in its module ``tables``; adding a table is adding an
+entry there, nothing else.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,8 +16,10 @@ from xvcore.registry import Registry
 
 Encoding = Literal["dictionary", "split", "delta", "plain"]
 Kind = Literal["value", "json", "picture"]
-Growth = Literal["images", "image pairs", "regions", "region pairs"]
-"""What the work on a class, or the size of a part, is proportional to."""
+Growth = str
+"""What the work on a class, or the size of a part, is proportional to: ``images``; what a family counts in the record
+of a class (``regions``: the column ``n_regions``, up to the parameter ``max_regions``); or the pairs of either
+(``image pairs``, ``region pairs``)."""
 
 PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 """An encoded picture in the layout that Hugging Face's readers show as an image."""
@@ -40,6 +44,7 @@ class Column:
     encoding : of the values: ``"split"`` for 32-bit floats, ``"delta"`` for rising integers, ``"dictionary"`` for keys
     kind : ``"json"``: mappings are written as canonical JSON; ``"picture"``: announced to Hugging Face's readers
     choices : the only values allowed, if any
+    is_found : in ``class_runs``: whether it counts what was looked for, which lists show; others are on the way there
     """
 
     name: str
@@ -50,6 +55,7 @@ class Column:
     encoding: Encoding = "plain"
     kind: Kind = "value"
     choices: tuple[str, ...] = ()
+    is_found: bool = False
 
     @property
     def field(self) -> pa.Field:
@@ -118,7 +124,7 @@ class Table:
         return self.columns if names is None else tuple(self[name] for name in names)
 
 
-SCHEMAS: Registry[Table] = Registry("table", "xvcore.store.tables")
+SCHEMAS: Registry[Table] = Registry("table", "xvcore.*.tables")
 """Every table by name."""
 
 
@@ -126,6 +132,16 @@ def declare(*tables: Table) -> None:
     """Make tables known under their names."""
     for table in tables:
         SCHEMAS.register(table.name)(table)
+
+
+def count_in_record(*columns: Column) -> None:
+    """Add counts of a family to the record of a class, ``class_runs``; other families leave them empty."""
+
+    def with_counts(record: Table) -> Table:
+        place = record.names.index("seconds")
+        return dataclasses.replace(record, columns=(*record.columns[:place], *columns, *record.columns[place:]))
+
+    SCHEMAS.amend("class_runs", with_counts)
 
 
 def key(name: str, description: str, *, nullable: bool = False, choices: tuple[str, ...] = ()) -> Column:
@@ -146,6 +162,11 @@ def mapping(name: str, description: str, *, nullable: bool = False) -> Column:
 def count(name: str, description: str, unit: str = "", *, nullable: bool = False) -> Column:
     """Return a column of whole numbers (32 bits)."""
     return Column(name, pa.int32(), description, unit, nullable)
+
+
+def found(name: str, description: str) -> Column:
+    """Return a column of the record of a class that counts what was looked for: ``n_`` and what it is."""
+    return Column(name, pa.int32(), description, nullable=True, is_found=True)
 
 
 def ordinal(name: str, description: str) -> Column:

@@ -15,7 +15,7 @@ from xvcore.keys import file_name
 from xvcore.store.frame import data_frame
 from xvcore.store.parquet import serialise
 from xvcore.store.place import Place
-from xvcore.store.progress import COLUMNS, progress
+from xvcore.store.progress import columns, progress
 from xvcore.store.publish import join_parts
 from xvcore.store.read import read_file
 from xvcore.store.rows import arrow_table
@@ -188,7 +188,7 @@ class Store:
                 raise StoreError(str(unknown_name(f"run in {self.url}:", run_id, runs["run_id"])))
             runs = runs[runs["run_id"] == run_id]
         states = [progress(row, self._class_runs(row["run_id"])) for row in runs.to_dict("records")]
-        return pd.DataFrame(states, columns=COLUMNS)
+        return pd.DataFrame(states, columns=columns())
 
     def _class_runs(self, run_id: str) -> pd.DataFrame:
         schema = SCHEMAS["class_runs"]

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-from xvcore.analyses.correspondence import Correspondence
-from xvcore.analyses.evolution import Evolution
-from xvcore.analyses.first_layer import FirstLayers
-from xvcore.analyses.invariance import Invariance
-from xvcore.analyses.occlusion import Occlusion
-from xvcore.analyses.transfer import Transfer
+from xvcore.analyses.questions.correspondence import Correspondence
+from xvcore.analyses.questions.evolution import Evolution
+from xvcore.analyses.questions.first_layer import FirstLayers
+from xvcore.analyses.questions.invariance import Invariance
+from xvcore.analyses.questions.occlusion import Occlusion
+from xvcore.analyses.questions.transfer import Transfer
 from xvcore.parameters import as_dict, replaced
 
 IDS = ["a", "b", "c"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from xvcore.analyses.correspondence import Correspondence, disagreements, hidden_pixels
+from xvcore.analyses.questions.correspondence import Correspondence, disagreements, hidden_pixels
 from xvcore.errors import XvError
 
 IDS = ["a", "b", "c"]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xvcore.analyses.evolution import Evolution, decorrelation, movement
+from xvcore.analyses.questions.evolution import Evolution, decorrelation, movement
 from xvcore.errors import XvError
 
 IDS = [f"i{index}" for index in range(7)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from xvcore.analyses.first_layer import FirstLayers, diagnosis, spectra
+from xvcore.analyses.questions.first_layer import FirstLayers, diagnosis, spectra
 from xvcore.errors import ParameterError
 
 

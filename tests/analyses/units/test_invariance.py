@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from xvcore.analyses.invariance import Invariance
+from xvcore.analyses.questions.invariance import Invariance
 from xvcore.errors import UnknownNameError
 
 TARGETS = torch.tensor([0, 3, 1])

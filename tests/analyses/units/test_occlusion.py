@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from xvcore.analyses.occlusion import Occlusion
+from xvcore.analyses.questions.occlusion import Occlusion
 from xvcore.errors import ParameterError, UnknownNameError
 
 TARGETS = torch.tensor([0, 3, 1])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xvcore.analyses.transfer import Transfer, divided, mean_class_accuracy
+from xvcore.analyses.questions.transfer import Transfer, divided, mean_class_accuracy
 from xvcore.errors import ParameterError, XvError
 from xvcore.parameters import replaced
 

@@ -1,0 +1,47 @@
+"""Interactions: whether the sum of the drops of single regions is the drop of all of them together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.questions.interactions import (
+    InteractionCurve,
+    InteractionTest,
+    departure_figure,
+    interaction_figure,
+)
+from xvcore.analyses.questions.scores import Sample
+from xvcore.parameters import parameter
+from xvcore.runs.run import Run
+
+
+@dataclass(frozen=True)
+class InteractionsOfClasses(InteractionTest, ClassImages):
+    """Do image parts interact? Single regions removed against all together, by distance (Brendel & Bethge 2019)."""
+
+    method: ClassVar[str] = "interactions"
+    version: ClassVar[int] = 1
+
+    curve: InteractionCurve = parameter(InteractionCurve(), "Summing up by distance")
+
+
+def rows(run: Run[InteractionsOfClasses], sample: Sample, _class_id: str) -> pd.DataFrame:
+    """Return the blocks of some images."""
+    return run.settings([run.classifier], sample, batch_size=run.spec.batch_size)
+
+
+def figures(results: Results) -> Iterator[Figure]:
+    """Draw correlation and departure from additivity by distance, a curve for each network."""
+    table = results.read("interactions", ["model", "image_id", "gap_px", "sum_of_drops", "joint_drop"])
+
+    def curves() -> Any:
+        return results.settings.curve(table)
+
+    yield Figure("correlation", "Interaction of image parts by distance", lambda: interaction_figure(curves()))
+    yield Figure("departure", "Departure of the summed drops from the joint drop", lambda: departure_figure(curves()))
+
+
+analyses.register("interactions")(Analysis(InteractionsOfClasses, (image_by_image("interactions", rows),), figures))

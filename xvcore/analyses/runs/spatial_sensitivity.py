@@ -1,0 +1,78 @@
+"""Spatial sensitivity: where networks depend on the images, and whether they depend on the same places."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.questions.figures import Frame, Series, line_chart
+from xvcore.analyses.questions.picture_grid import Cell, coloured, picture_grid
+from xvcore.analyses.questions.scores import Sample
+from xvcore.analyses.questions.spatial_sensitivity import SpatialSensitivity, agreement, mean_sensitivity
+from xvcore.runs.run import Run
+from xvcore.store.encode import picture
+
+COLUMNS = ["model", "image_id", "y", "x", "logit_drop", "prob_drop"]
+JOINED = ["model_a", "model_b", "class_id", "image_id", "n_places", "correlation"]
+
+
+@dataclass(frozen=True)
+class SensitivityOfClasses(SpatialSensitivity, ClassImages):
+    """What the score loses when a square is removed, place by place, and whether networks agree on the places."""
+
+    method: ClassVar[str] = "spatial_sensitivity"
+    version: ClassVar[int] = 1
+
+
+def rows(run: Run[SensitivityOfClasses], sample: Sample, _class_id: str) -> pd.DataFrame:
+    """Return the losses of some images at every place."""
+    return run.settings([run.classifier], sample, batch_size=run.spec.batch_size)
+
+
+def join(results: Results) -> Mapping[str, pd.DataFrame]:
+    """Return how alike each pair of networks ranks the places of each image."""
+    found = [pd.DataFrame(columns=JOINED)]
+    for class_id in results.class_ids if len(results.runs) > 1 else ():
+        read = [run.store.read("spatial_sensitivity", run.run_id, class_id, columns=COLUMNS) for run in results.runs]
+        found.append(agreement(pd.concat(read)).assign(class_id=class_id))
+    return {"spatial_agreement": pd.concat(found[1:] or found, ignore_index=True)}
+
+
+def figures(results: Results) -> Iterator[Figure]:
+    """Draw the mean loss by place, a map for each network, and how far networks agree, a curve for each pair."""
+    title = "Mean loss of the score by place of the removed square"
+    yield Figure("places", title, partial(_maps, results, title))
+    if len(results.runs) > 1:
+        yield Figure("agreement", "Agreement of networks on the places", partial(_agreement, results))
+
+
+def _maps(results: Results, title: str) -> str:
+    means = mean_sensitivity(results.read("spatial_sensitivity", COLUMNS))
+    cells = []
+    for model in results.models:
+        grid = means[means["model"] == model].pivot(index="y", columns="x", values="logit_drop").to_numpy(float)
+        caption = f"loss {grid.min():.2f} … {grid.max():.2f} logits"
+        cells.append(Cell(picture(coloured(grid), "png")["bytes"], (model, caption), is_map=True))
+    return picture_grid(title, (), [cells[start : start + 4] for start in range(0, len(cells), 4)])
+
+
+def _agreement(results: Results) -> str:
+    table = join(results)["spatial_agreement"]
+    series = []
+    for (a, b), pairs in table.groupby(["model_a", "model_b"]):
+        values = np.sort(pairs["correlation"].dropna().to_numpy(float))[::-1]
+        share = 100 * (np.arange(len(values)) + 0.5) / max(len(values), 1)
+        series.append(Series(f"{a}, {b}", share, values))
+    frame = Frame(
+        "Agreement of networks on the places", "Images, most alike first (%)", "Rank correlation of the losses"
+    )
+    return line_chart(series, frame)
+
+
+analyses.register("spatial_sensitivity")(
+    Analysis(SensitivityOfClasses, (image_by_image("spatial_sensitivity", rows),), figures, join)
+)

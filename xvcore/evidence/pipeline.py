@@ -1,0 +1,50 @@
+"""Evidence of patches: from images to maps, strongest patches and mean maps (Brendel & Bethge, ICLR 2019)."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from xvcore.evidence.settings import PatchEvidence
+from xvcore.evidence.stages.explain import explain, gather_patches
+from xvcore.runs.images import records
+from xvcore.runs.pipeline import Pipeline, Stage, pipelines, predicted
+from xvcore.runs.predict import predict
+from xvcore.runs.run import Run
+from xvcore.runs.thumbnails import Thumbnail, sheet, spread
+from xvcore.store.encode import encoded
+
+N_CLASSES, N_PATCHES = 12, 7
+"""Classes whose patches are looked at, and patches that are shown of a class."""
+
+
+def strongest_patches(run: Run[PatchEvidence], done: pd.DataFrame) -> Iterator[Thumbnail]:
+    """Yield the patches of a class that say most for it, the class with the strongest first.
+
+    Of many classes, some that are spread evenly over all.
+    """
+    names = dict(zip(done["class_id"], done["class_name"], strict=True))
+    shown = []
+    for class_id in spread(sorted(names), N_CLASSES):
+        if run.store.has("patches", run.run_id, class_id):
+            patches = run.store.read("patches", run.run_id, class_id, ["origin", "position", "evidence", "crop"])
+            own = patches[(patches["origin"] == "class") & patches["crop"].notna()]
+            if len(own):
+                shown.append((class_id, records(own.sort_values("position").head(N_PATCHES))))
+    for class_id, rows in sorted(shown, key=lambda each: -each[1][0]["evidence"]):
+        title = f"{names[class_id]} · evidence of each patch {rows[0]['evidence']:.1f} … {rows[-1]['evidence']:.1f}"
+        tiles = [encoded(row["crop"]) for row in rows]
+        data = sheet(tiles, columns=len(tiles), rows=1, tile_px=80, is_enlarged=True)
+        yield Thumbnail(title, data, class_id)
+
+
+pipelines.register(PatchEvidence.method)(
+    Pipeline(
+        settings=PatchEvidence,
+        order=2,
+        stages=(Stage("predict", "predictions", predict), Stage("explain", "evidence", explain)),
+        count=predicted,
+        gather=gather_patches,
+        gathers_by="class",
+        pictures=strongest_patches,
+    )
+)

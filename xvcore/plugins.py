@@ -1,0 +1,101 @@
+"""Plug-ins: modules of other packages, found through entry points, that add to the registries.
+
+A package names a module, or a package laid out as a family's folder is, under the group ``xv.plugins``::
+
+    [project.entry-points."xv.plugins"]
+    my-nets = "my_nets"
+
+The module is imported when the first registry is asked, and registers what it has; of a package, each registry also
+imports the modules that it looks for in xv's own folders (``tables``, ``pipeline``, ``pages``, ``demo``, …).
+
+A module of a plug-in that cannot be imported is logged with its reason and listed by :func:`problems`; xv and other
+plug-ins go on without it.
+"""
+
+import functools
+import importlib
+import importlib.util
+import logging
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from xvcore.errors import in_one_line
+
+logger = logging.getLogger(__name__)
+
+GROUP = "xv.plugins"
+_problems: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plug-in.
+
+    Parameters
+    ----------
+    name : of the entry point
+    module : dotted name of what it names
+    package : name and version of the distribution that brings it
+    """
+
+    name: str
+    module: str
+    package: str
+
+
+@functools.cache
+def plugins() -> tuple[Plugin, ...]:
+    """Return the plug-ins that are installed, sorted by name; nothing is imported."""
+    found = (
+        Plugin(each.name, each.module, f"{each.dist.name} {each.dist.version}" if each.dist else "")
+        for each in entry_points(group=GROUP)
+    )
+    return tuple(sorted(set(found), key=lambda each: (each.name, each.module)))
+
+
+def problems() -> dict[str, str]:
+    """Return why modules of plug-ins could not be imported, by the name of the plug-in; of those tried so far."""
+    return dict(_problems)
+
+
+def extend(pattern: str) -> None:
+    """Import each plug-in, and the modules in it that fit a pattern, e.g. ``"tables"`` or ``"method.*"``.
+
+    Parameters
+    ----------
+    pattern : below the plug-in; empty: the plug-in alone
+    """
+    for plugin in plugins():
+        if plugin.name not in _problems and _imported(plugin, plugin.module) and pattern:
+            for name in modules(f"{plugin.module}.{pattern}"):
+                _imported(plugin, name)
+
+
+def modules(pattern: str) -> list[str]:
+    """Return the modules that fit a dotted name with ``*`` in it, sorted; below the part without, nothing is imported.
+
+    Parameters
+    ----------
+    pattern : ``"xvcore.data.*"``: every module of a package; ``"xvcore.*.tables"``: that module of every folder
+    """
+    root, _, rest = pattern.partition(".")
+    spec = importlib.util.find_spec(root)
+    found = set()
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        for path in Path(folder).glob(f"{rest.replace('.', '/')}.py"):
+            found.add(path.relative_to(folder).with_suffix(""))
+        for path in Path(folder).glob(f"{rest.replace('.', '/')}/__init__.py"):
+            found.add(path.relative_to(folder).parent)
+    return sorted(".".join((root, *path.parts)) for path in found if path.name != "__init__")
+
+
+def _imported(plugin: Plugin, module: str) -> bool:
+    """Import a module of a plug-in and say whether that went well."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001  other people's code: it is named, and does not take the others down
+        _problems[plugin.name] = f"{module}: {type(error).__name__}: {in_one_line(error)}"
+        logger.warning("plug-in %s (%s) is left out: %s", plugin.name, plugin.package, _problems[plugin.name])
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""How work is carried out over whole classes, whatever the family: runs, stages, records, plans, training."""

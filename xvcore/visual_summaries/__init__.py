@@ -1,0 +1,1 @@
+"""Visual summaries: the regions that a network needs, again and again, in a class's images (Godi, Carletti et al.)."""

@@ -1,0 +1,254 @@
+"""A class as one network sees it: its tables, read once and laid out as images and summaries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xvcore.report.chapters import Entry
+from xvcore.report.class_pages import Image, Row
+from xvcore.report.names import image_names
+from xvcore.report.pictures import outline
+from xvcore.report.rows import class_rows
+from xvcore.report.wording import mean, median, plain, records
+from xvcore.store import Store
+from xvcore.store.encode import rle_decode
+
+CLUSTER_COLUMNS = (
+    "cluster_id",
+    "position",
+    "exemplar_region_id",
+    "n_regions",
+    "n_images",
+    "mean_similarity",
+    "ssim_median",
+    "score",
+    "accepted",
+    "rejected",
+    "prob_drop",
+    "part",
+    "tag",
+    "converged",
+    "n_iter",
+)
+PART_COLUMNS = ("cluster_id", "part", "share", "random_share")
+REJECTIONS = {
+    "support": "too few images",
+    "mask": "the mask does not cover its region",
+    "coherence": "its regions do not look alike once aligned",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region of an image: its row, and the hull of the salient pixels inside."""
+
+    row: Row
+    corners: Sequence[tuple[int, int]]
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height in pixels."""
+        return box_of(self.row)
+
+    @property
+    def points(self) -> str:
+        """The hull as SVG writes it."""
+        return " ".join(f"{x},{y}" for x, y in self.corners)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster of regions.
+
+    Parameters
+    ----------
+    row : of ``clusters``, with ``share`` and ``random_share`` of ``summary_parts`` where there are some
+    shown : regions that make up the summary, the exemplar first
+    others : regions that were put beside it and did not agree once aligned
+    colour : 0 … 9 for a summary, -1 for a rejected cluster
+    """
+
+    row: Row
+    shown: tuple[Region, ...]
+    others: tuple[Region, ...]
+    colour: int
+
+    @property
+    def number(self) -> int:
+        """The place by score, from 1."""
+        return int(self.row["position"])
+
+    @property
+    def anchor(self) -> str:
+        """Where the page of the class has it."""
+        return f"summary-{self.row['cluster_id']}"
+
+    @property
+    def why_rejected(self) -> str:
+        """Words for the reason."""
+        reason = self.row["rejected"]
+        return REJECTIONS.get(str(reason), str(reason)) if reason else "not accepted"
+
+
+@dataclass(frozen=True)
+class ImageView(Image):
+    """An image: its two masks, and its regions."""
+
+    smooth: Row | None
+    sharp: Row | None
+    regions: tuple[Region, ...] = ()
+
+    @cached_property
+    def salient(self) -> np.ndarray | None:
+        """The pixels that the crisp mask removes, (h, w)."""
+        return None if self.sharp is None or self.sharp["rle"] is None else rle_decode(self.sharp["rle"])
+
+
+@dataclass(frozen=True)
+class ClassData:
+    """All that the pages of a class show.
+
+    Parameters
+    ----------
+    entry : the class and the network
+    images : those that were read, in the order of their ids
+    unreadable : predictions or masks whose ``error`` says why there is none, as (image id, what, error)
+    clusters : accepted ones first, best first
+    size : height and width of the network's input in pixels
+    """
+
+    entry: Entry
+    images: tuple[ImageView, ...] = ()
+    unreadable: tuple[tuple[str, str, str], ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+    size: tuple[int, int] = (224, 224)
+    masks: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def summaries(self) -> tuple[Cluster, ...]:
+        """The accepted clusters."""
+        return tuple(each for each in self.clusters if each.row["accepted"])
+
+    @property
+    def rejected(self) -> tuple[Cluster, ...]:
+        """The clusters that are no summaries."""
+        return tuple(each for each in self.clusters if not each.row["accepted"])
+
+    @property
+    def skipped(self) -> tuple[ImageView, ...]:
+        """Images that were left out, e.g. because the network does not recognise them."""
+        return tuple(image for image in self.images if image.prediction["skipped"])
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether the clustering converged."""
+        return all(each.row["converged"] is not False for each in self.clusters)
+
+    @cached_property
+    def figures(self) -> dict[str, float | None]:
+        """Numbers over the class: area and drop of the crisp masks, drop of the summaries, share recognised."""
+        sharp = self.masks[self.masks["kind"] == "sharp"] if len(self.masks) else self.masks
+        drops = pd.Series([each.row["prob_drop"] for each in self.summaries], dtype=float)
+        return {
+            "area": median(sharp["area_frac"]) if len(sharp) else None,
+            "mask_drop": median(sharp["prob_drop"]) if len(sharp) else None,
+            "summary_drop": mean(drops),
+        }
+
+
+def read_class(store: Store, entry: Entry) -> ClassData:
+    """Return what a class's tables hold; tables that are not there are empty.
+
+    Raises
+    ------
+    StoreError
+        A damaged file.
+    """
+    predictions = records(class_rows(store, entry, "predictions"))
+    masks = class_rows(store, entry, "masks")
+    by_image = {(row["image_id"], row["kind"]): row for row in records(masks)}
+    names = image_names(str(row["image_id"]) for row in predictions)
+    of_image: dict[str, list[Row]] = {}
+    for row in records(class_rows(store, entry, "regions")):
+        of_image.setdefault(str(row["image_id"]), []).append(row)
+    images = []
+    found: dict[int, Region] = {}
+    for row in sorted(predictions, key=lambda each: str(each["image_id"])):
+        if row["error"]:
+            continue
+        image_id = str(row["image_id"])
+        smooth, sharp = by_image.get((image_id, "smooth")), by_image.get((image_id, "sharp"))
+        bare = ImageView(row, names[image_id], smooth, sharp)
+        drawn = tuple(_region(each, bare.salient) for each in of_image.get(image_id, ()))
+        found.update({int(each.row["region_id"]): each for each in drawn})
+        images.append(ImageView(row, names[image_id], smooth, sharp, drawn))
+    return ClassData(
+        entry,
+        tuple(images),
+        tuple(_failures(predictions, by_image.values())),
+        _clusters(
+            records(class_rows(store, entry, "clusters")), records(class_rows(store, entry, "summary_parts")), found
+        ),
+        _size(entry, by_image.values()),
+        masks.drop(columns=["rle", "soft_map"]),
+    )
+
+
+def changing(store: Store, entry: Entry) -> list[Any]:
+    """Return what may change without the class being run again: verdicts, tags and parts of its clusters."""
+    found: list[Any] = []
+    for name, columns in (("clusters", CLUSTER_COLUMNS), ("summary_parts", PART_COLUMNS)):
+        rows = class_rows(store, entry, name, columns)
+        found.append([[str(plain(value)) for value in row] for row in rows.itertuples(index=False)])
+    return found
+
+
+def _region(row: Row, salient: np.ndarray | None) -> Region:
+    return Region(row, outline(salient, box_of(row)))
+
+
+def box_of(row: Row) -> tuple[int, int, int, int]:
+    """Return the box of a region's row: x, y, w, h in pixels of the network's input."""
+    return int(row["x"]), int(row["y"]), int(row["w"]), int(row["h"])
+
+
+def _clusters(rows: Sequence[Row], parts: Sequence[Row], regions: Mapping[int, Region]) -> tuple[Cluster, ...]:
+    shares = {row["cluster_id"]: row for row in parts}
+    ordered = sorted(rows, key=lambda row: (not row["accepted"], row["position"]))
+    found = []
+    n_accepted = 0
+    for row in ordered:
+        members = [each for each in regions.values() if each.row["cluster_id"] == row["cluster_id"]]
+        members.sort(key=lambda each: (not each.row["is_exemplar"], -(each.row["sim_exemplar"] or 0.0)))
+        of_parts = shares.get(row["cluster_id"], {})
+        filled = {
+            **row,
+            "part": of_parts.get("part") or row["part"],
+            "share": of_parts.get("share"),
+            "random_share": of_parts.get("random_share"),
+        }
+        kept = tuple(each for each in members if each.row["kept"])
+        others = tuple(each for each in members if not each.row["kept"] and each.row["crop"] is not None)
+        found.append(Cluster(filled, kept, others, n_accepted % 10 if row["accepted"] else -1))
+        n_accepted += bool(row["accepted"])
+    return tuple(found)
+
+
+def _failures(predictions: Sequence[Row], masks: Any) -> list[tuple[str, str, str]]:
+    of_images = [(str(row["image_id"]), "image", str(row["error"])) for row in predictions if row["error"]]
+    of_masks = [(str(row["image_id"]), f"{row['kind']} mask", str(row["error"])) for row in masks if row["error"]]
+    return sorted(of_images) + sorted(of_masks)
+
+
+def _size(entry: Entry, masks: Any) -> tuple[int, int]:
+    """Return the size of the network's input: a mask's, where there is one."""
+    for row in masks:
+        if row["rle"] is not None:
+            height, width = row["rle"]["size"]
+            return int(height), int(width)
+    side = int(entry.network.run["input_px"] or 224)
+    return side, side

@@ -1,0 +1,56 @@
+"""Every parameter, with the paper's defaults; a digest of them is part of the run id."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from xvcore.parameters import check, parameter
+from xvcore.visual_summaries.method.clustering import Clustering
+from xvcore.visual_summaries.method.coherence import Coherence
+from xvcore.visual_summaries.method.descriptors import WhitenedHog
+from xvcore.visual_summaries.method.drop import CausalDrop
+from xvcore.visual_summaries.method.proposal_flow import ProposalFlow
+from xvcore.visual_summaries.method.proposals import SelectiveSearch
+from xvcore.visual_summaries.method.pruning import Pruning
+from xvcore.visual_summaries.method.sparse_mask import SparseMask
+
+
+@dataclass(frozen=True, slots=True)
+class VisualSummaries:
+    """From the images of a class to its accepted summaries (Godi, Carletti et al., BMVC 2018).
+
+    Each group is a value of the library that can be used on its own; dotted names reach into them:
+    ``replaced(VisualSummaries(), {"mask.smooth_steps": "100"})``.
+    """
+
+    method: ClassVar[str] = "visual-summaries"
+    version: ClassVar[int] = 2
+    explains_class: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ()
+
+    max_images: int | None = parameter(
+        100, "Images of a class that are looked at, the first in sorted order; none = all (paper: 10 to 100)", ge=1
+    )
+    skip_misclassified: bool = parameter(
+        default=True, description="Leave out images whose prediction is not the target (the paper's gate)"
+    )
+    max_regions: int = parameter(
+        2000,
+        "Most regions of a class that enter the clustering, the best by redundancy score first; ours: affinity "
+        "propagation needs memory that grows with the square",
+        ge=2,
+    )
+    similarity: Literal["full", "top50", "none"] = parameter(
+        "full", "Pairs kept in the table: all, those among either region's 50 best, or none"
+    )
+    seed: int = parameter(0, "Seed of every random choice", ge=0)
+    mask: SparseMask = parameter(SparseMask(), "Sparse masks")
+    proposals: SelectiveSearch = parameter(SelectiveSearch(), "Region proposals")
+    descriptor: WhitenedHog = parameter(WhitenedHog(), "Descriptors of the regions")
+    flow: ProposalFlow = parameter(ProposalFlow(), "Matching of regions between images")
+    pruning: Pruning = parameter(Pruning(), "Which proposals become regions")
+    clustering: Clustering = parameter(Clustering(), "Affinity propagation")
+    coherence: Coherence = parameter(Coherence(), "Which clusters become summaries")
+    drop: CausalDrop = parameter(CausalDrop(), "What the decision loses without a summary's region")
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -1,0 +1,81 @@
+"""Stage *mask*: which pixels the decision stands on, image by image; images, predictions → masks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from xvcore.data import Batch
+from xvcore.errors import StoreError
+from xvcore.ops.components import count_components
+from xvcore.runs.images import batches, passed_images
+from xvcore.runs.run import Progress, Run
+from xvcore.store.encode import map_cell, rle_encode
+from xvcore.visual_summaries.method.sparse_mask import SparseMasks
+from xvcore.visual_summaries.settings import VisualSummaries
+
+
+def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
+    """Write two rows of ``masks`` (smooth, sharp) per image that passed the gate; return the number of images.
+
+    After each batch what is done so far is kept in ``masks_so_far``: whoever is killed goes on from there.
+    """
+    image_ids = passed_images(run, class_id)
+    target = run.target(class_id)
+    rows = _so_far(run, class_id)
+    done = {row["image_id"] for row in rows}
+    left = [each for each in image_ids if each not in done]
+    for batch in batches(run, class_id, left) if left else ():
+        images = batch.images.to(run.classifier.device)
+        targets = torch.full((len(images),), target, device=images.device)
+        found = run.settings.mask(run.classifier, images, targets)
+        rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found))
+        if len(rows) < 2 * len(image_ids):
+            run.store.write("masks_so_far", run.run_id, class_id, rows)
+        if progress:
+            progress(len(rows) // 2, len(image_ids))
+    run.store.write("masks", run.run_id, class_id, rows)
+    run.store.remove("masks_so_far", run.run_id, class_id)
+    return len(rows) // 2
+
+
+def _so_far(run: Run[VisualSummaries], class_id: str) -> list[dict[str, Any]]:
+    where = "masks_so_far", run.run_id, class_id
+    if not run.store.has(*where):
+        return []
+    try:
+        rows: list[dict[str, Any]] = run.store.read_arrow(*where).to_pylist()
+    except StoreError:
+        if run.store.has(*where):
+            raise
+        return []  # another process has just completed the masks, and removed these
+    return rows
+
+
+def _rows(batch: Batch, masks: SparseMasks) -> Iterator[dict[str, Any]]:
+    stages = {
+        "smooth": (masks.smooth, masks.prob_smooth, masks.smooth_iterations),
+        "sharp": (masks.crisp, masks.prob_crisp, masks.crisp_iterations),
+    }
+    for index, image_id in enumerate(batch.image_ids):
+        for kind, (maps, probability, iterations) in stages.items():
+            values = maps[index, 0].cpu()
+            salient = (values < 0.5).numpy()
+            full, masked = float(masks.prob_full[index]), float(probability[index])
+            low = masks.low[index, 0].cpu().numpy() if kind == "smooth" else None
+            yield {
+                "image_id": image_id,
+                "kind": kind,
+                "rle": rle_encode(salient),
+                "soft_map": None if low is None else map_cell(low),
+                "soft_h": None if low is None else low.shape[0],
+                "soft_w": None if low is None else low.shape[1],
+                "area_frac": float(salient.mean()),
+                "crispness": float((values * (1 - values)).mean()),
+                "n_components": count_components(salient),
+                "prob_full": full,
+                "prob_masked": masked,
+                "prob_blurred": float(masks.prob_blurred[index]),
+                "prob_drop": (full - masked) / full,
+                "iterations": int(iterations[index]),
+            }
