@@ -41,9 +41,38 @@ HIDDEN = ("PREFECT_DEFAULT_WORK_POOL_NAME", "XV_FOLDER")
 
 
 def deployments() -> list[dict[str, Any]]:
-    """Return the entries of the table of deployments."""
-    entries: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
-    return entries
+    """Return all deployments: the entries of the table, those of commands that it does not name, and the shards'."""
+    from flows import analyse, commands
+
+    table: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
+    found = commands.every()
+    named = {entry["name"] for entry in table}
+    others = [
+        _entry(name, each.flow, [name]) | {"description": commands.names()[name], "work_pool": {"name": POOL}}
+        for name, each in found.items()
+        if name not in named
+    ]
+    tags = {entry["name"]: [tag for tag in entry["tags"] if tag != "xv"] for entry in table}
+    shards = [
+        _entry(POOL, each.shard_flow, [*tags.get(name, [name]), "shard"])
+        | {
+            "description": f"Some classes of a run, started by `{name}`.",
+            "work_pool": {"name": POOL, "work_queue_name": SHARDS},
+        }
+        for name, each in {**found, "analyse": analyse.COMMAND}.items()
+    ]
+    return [*table, *others, *shards]
+
+
+def _entry(name: str, flow: Any, tags: list[str]) -> dict[str, Any]:
+    """Return what all deployments that the table does not have share."""
+    return {
+        "name": name,
+        "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
+        "version": "{{ $XV_DEPLOYMENTS }}",
+        "tags": ["xv", *tags],
+        "enforce_parameter_schema": True,
+    }
 
 
 def deployments_in(pool: str, pool_type: str) -> list[dict[str, Any]]:

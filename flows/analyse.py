@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, Field, create_model
 
-from flows.classes import ClassesRequest, do_classes, do_shard
+from flows.classes import ClassesRequest, Command, do_classes, do_shard
 from flows.forms import form, settings_of
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.compare import check_number, compare
@@ -67,3 +67,6 @@ def compare_networks(specs: Sequence[RunSpec[Settings]]) -> None:
     """Draw the figures of all networks together."""
     if len(specs) > 1:
         compare([open_run(spec) for spec in specs])
+
+
+COMMAND = Command(AnalyseRequest, analyse, analyse_shard)

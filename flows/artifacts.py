@@ -22,7 +22,7 @@ from xvcore.runs.pipeline import pipelines
 from xvcore.runs.run import Run
 from xvcore.runs.settings import Settings
 from xvcore.runs.thumbnails import Thumbnail
-from xvcore.store import Store
+from xvcore.store import SCHEMAS, Store
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,6 @@ N_FAILURES, N_NETWORKS = 20, 40
 REASON_LETTERS = 300
 N_PICTURES, N_TRIES = 6, 12
 """Thumbnails that are shown of a network, and at most looked at: one may be too large for the room that is left."""
-ON_THE_WAY = ("n_masks", "n_regions", "n_clusters")
-"""Counts that only the table has: with them the Markdown's would be wider than the page."""
 STATUSES = ("complete", "failed", "skipped", "running", "pending")
 _MARKUP = re.compile(r"([\\`*\[\]<>|]|~(?=~)|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_]))")
 """What has to be escaped within a line, and no more: one of Prefect's two pages shows the escapes in links."""
@@ -202,7 +200,9 @@ def markdown(found: Findings) -> str:
 def _networks(found: Findings) -> list[str]:
     """Return a table with a row for each network."""
     statuses = [each for each in STATUSES if (found.records["status"] == each).any()]
-    counts = [name for name in found.counts if name not in ON_THE_WAY and found.records[name].fillna(0).any()]
+    # What is counted on the way only the table has: with it this one would be wider than the page.
+    on_the_way = {column.name for column in SCHEMAS["class_runs"].columns if column.role == "step"}
+    counts = [name for name in found.counts if name not in on_the_way and found.records[name].fillna(0).any()]
     has_speed = "images_per_second" in found.records and found.records["images_per_second"].notna().any()
     names = [name.removeprefix("n_") for name in counts]
     columns = ["network", *statuses, *names, "time", *(["images/s"] if has_speed else [])]

@@ -1,15 +1,16 @@
-"""Runs over whole classes, whatever the method: one flow run per class and network, one task per stage.
+"""Runs over whole classes, whatever the family: one flow run per class and network, one task per stage.
 
-A method's own module (:mod:`flows.summarise`) adds its form of parameters and two flows of a few lines.
+A family's own module (:mod:`flows.families`) adds its form of parameters and two flows of a few lines.
 """
 
 import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 from uuid import UUID
 
-from prefect import task
+from prefect import Flow, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
-from flows.forms import in_order, settings_of
+from flows.forms import filled_from, in_order, settings_of
 from flows.progress import watch
 from xvcore.errors import XvError
 from xvcore.runs import pipeline
@@ -111,6 +112,12 @@ class ClassesRequest(BaseModel):
         settings: Settings = settings_of(filled, self.settings_type)
         return settings
 
+    @classmethod
+    def filled(cls, settings: Settings, **fields: Any) -> Self:
+        """Return a request whose form is filled in with settings of the family."""
+        form: Any = cls.model_fields["settings"].annotation
+        return cls.model_validate({"settings": filled_from(settings, form), **fields})
+
     @property
     def title(self) -> str:
         """First network and first class, without the paths, and how many more: the name of a child flow run."""
@@ -124,6 +131,22 @@ class ClassesRequest(BaseModel):
 
 
 Request = TypeVar("Request", bound=ClassesRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a module of flows offers on the command line, as deployments and to fan out; see :mod:`flows.commands`.
+
+    Parameters
+    ----------
+    request : what its form asks for
+    flow : of whole classes, given the request
+    shard_flow : of some classes, see :func:`do_shard`
+    """
+
+    request: type[ClassesRequest]
+    flow: Flow[Any, Any]
+    shard_flow: ShardFlow
 
 
 def _is_worth_another_try(_task: Any, _run: Any, state: State) -> bool:

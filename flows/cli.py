@@ -7,12 +7,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from flows import commands
 from flows.flags import ClassFlags, Dataset, Device, StoreUrl, names, with_class_flags
 from xvcore.errors import XvError, unknown_name
 from xvcore.version import VERSION
 
+
+class Menu(TyperGroup):
+    """The commands of this module, and before them those of the families."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return [*commands.names(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; a family's is made of the flags that all of them take."""
+        return _of_family(cmd_name) if cmd_name in commands.names() else super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
+    cls=Menu,
     help="What a classifier looks at regularly, over whole classes, and how two networks differ.",
     no_args_is_help=True,
     add_completion=False,
@@ -22,33 +38,6 @@ app = typer.Typer(
 
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, logs, password, state")]
 RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
-
-
-@app.command()
-@with_class_flags
-def summarise(flags: ClassFlags) -> None:
-    """Compute the visual summaries of classes for one network or several; running again resumes."""
-    from flows.summarise import SummariseRequest, summarise_classes
-
-    _run(summarise_classes, flags.fill(SummariseRequest))
-
-
-@app.command()
-@with_class_flags
-def evidence(flags: ClassFlags) -> None:
-    """Compute what every patch says for its class (BagNets, networks that end in a mean); running again resumes."""
-    from flows.evidence import EvidenceRequest, bagnet_evidence
-
-    _run(bagnet_evidence, flags.fill(EvidenceRequest))
-
-
-@app.command()
-@with_class_flags
-def units(flags: ClassFlags) -> None:
-    """Find what every unit of a network responds to most, and project it to the pixels; running again resumes."""
-    from flows.units import UnitsRequest, top_activations
-
-    _run(top_activations, flags.fill(UnitsRequest))
 
 
 @app.command()
@@ -66,7 +55,7 @@ def analyse(
 @app.command()
 @with_class_flags
 def plan(
-    method: Annotated[str, typer.Argument(help="summarise, evidence, units or the name of an analysis")],
+    method: Annotated[str, typer.Argument(help="Name of a command over classes, or of an analysis")],
     flags: ClassFlags,
     measure: Annotated[
         int | None,
@@ -214,10 +203,12 @@ def down(home: Home = Path("xv-service")) -> None:
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="datasets, architectures, methods, analyses, classes or parameters")],
+    kind: Annotated[
+        str, typer.Argument(help="datasets, architectures, methods, analyses, classes, parameters or plugins")
+    ],
     dataset: Dataset = "partbirds",
 ) -> None:
-    """List what can be named: datasets, architectures, methods, analyses, classes of a dataset, parameters."""
+    """List what can be named: datasets, architectures, methods, analyses, classes, parameters, plug-ins."""
     from flows.listing import listing
 
     for line in listing(kind, dataset):
@@ -268,6 +259,18 @@ def _prepare_terminal(*, verbose: bool) -> None:
     logging.getLogger("xvcore").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
+def _of_family(name: str) -> Any:
+    """Return the command of a family as typer has it."""
+
+    def compute(flags: ClassFlags) -> None:
+        chosen = commands.command(name)
+        _run(chosen.flow, flags.fill(chosen.request))
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+    alone.command(name, help=commands.names()[name])(with_class_flags(compute))
+    return typer.main.get_command(alone)
+
+
 def _run(flow: Any, request: Any) -> None:
     """Run a flow of whole classes on a request, and show what the store holds then."""
     flow(request)
@@ -287,17 +290,13 @@ def _analyse_request(analysis: str, flags: ClassFlags) -> Any:
 
 
 def _request(method: str, flags: ClassFlags) -> Any:
-    """Return the request that the command of a method, or of an analysis by its name, makes of its flags."""
-    from flows.evidence import EvidenceRequest
-    from flows.summarise import SummariseRequest
-    from flows.units import UnitsRequest
+    """Return the request that the command of a family, or of an analysis by its name, makes of its flags."""
     from xvcore.analyses.analysis import analyses
 
-    requests = {"summarise": SummariseRequest, "evidence": EvidenceRequest, "units": UnitsRequest}
-    if method in requests:
-        return flags.fill(requests[method])
+    if method in commands.names():
+        return flags.fill(commands.command(method).request)
     if method not in analyses:
-        raise unknown_name("method or analysis", method, [*requests, *analyses])
+        raise unknown_name("method or analysis", method, [*commands.names(), *analyses])
     return _analyse_request(method, flags)
 
 

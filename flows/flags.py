@@ -75,12 +75,9 @@ class ClassFlags:
 
     def fill(self, request_type: Any) -> Any:
         """Return the request of a method, its form filled in."""
-        from flows.forms import filled_from
         from xvcore.parameters import replaced
 
-        form = request_type.model_fields["settings"].annotation
-        settings = replaced(request_type.settings_type(), self.changes())
-        return request_type(settings=filled_from(settings, form), **self.request())
+        return request_type.filled(replaced(request_type.settings_type(), self.changes()), **self.request())
 
 
 def with_class_flags(command: Callable[..., None]) -> Callable[..., None]:

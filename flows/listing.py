@@ -36,6 +36,7 @@ def listing(kind: str, dataset: str) -> Iterator[str]:
         "analyses": _analyses,
         "classes": lambda: _classes(dataset),
         "parameters": _parameters,
+        "plugins": _plugins,
     }
     if kind not in kinds:
         raise unknown_name("kind of names", kind, kinds)
@@ -80,6 +81,21 @@ def _parameters() -> Iterator[str]:
     for method in in_order(pipelines):
         yield f"# {method}"
         yield from _described("", pipelines[method].settings())
+
+
+def _plugins() -> Iterator[str]:
+    """Yield each plug-in with what brings it, and why it is left out where it cannot be imported; all are tried."""
+    from xvcore.data import datasets
+    from xvcore.plugins import plugins, problems
+    from xvcore.report.family import families
+    from xvcore.runs.demos import demos
+    from xvcore.runs.pipeline import pipelines
+    from xvcore.store import SCHEMAS
+
+    for registry in (datasets, pipelines, families, demos, SCHEMAS):
+        list(registry)
+    for plugin in plugins():
+        yield f"{plugin.name}\t{plugin.module}\t{plugin.package}\t{problems().get(plugin.name, 'in use')}"
 
 
 def _described(prefix: str, settings: Any) -> Iterator[str]:

@@ -67,31 +67,31 @@ def extend(pattern: str) -> None:
     pattern : below the plug-in; empty: the plug-in alone
     """
     for plugin in plugins():
-        if plugin.name not in _problems and _imported(plugin, plugin.module) and pattern:
+        if plugin.name not in _problems and imported(plugin, plugin.module) and pattern:
             for name in modules(f"{plugin.module}.{pattern}"):
-                _imported(plugin, name)
+                imported(plugin, name)
 
 
-def modules(pattern: str) -> list[str]:
-    """Return the modules that fit a dotted name with ``*`` in it, sorted; below the part without, nothing is imported.
+def modules(pattern: str) -> dict[str, Path]:
+    """Return the file of each module that fits a dotted name with ``*`` in it, by name, sorted; nothing is imported.
 
     Parameters
     ----------
     pattern : ``"xvcore.data.*"``: every module of a package; ``"xvcore.*.tables"``: that module of every folder
     """
     root, _, rest = pattern.partition(".")
+    below = rest.replace(".", "/")
     spec = importlib.util.find_spec(root)
-    found = set()
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        for path in Path(folder).glob(f"{rest.replace('.', '/')}.py"):
-            found.add(path.relative_to(folder).with_suffix(""))
-        for path in Path(folder).glob(f"{rest.replace('.', '/')}/__init__.py"):
-            found.add(path.relative_to(folder).parent)
-    return sorted(".".join((root, *path.parts)) for path in found if path.name != "__init__")
+    found: dict[str, Path] = {}
+    for folder in map(Path, (spec.submodule_search_locations if spec else None) or ()):
+        files = {path.with_suffix(""): path for path in folder.glob(f"{below}.py") if path.stem != "__init__"}
+        files |= {path.parent: path for path in folder.glob(f"{below}/__init__.py")}
+        found |= {".".join((root, *name.relative_to(folder).parts)): path for name, path in files.items()}
+    return dict(sorted(found.items()))
 
 
-def _imported(plugin: Plugin, module: str) -> bool:
-    """Import a module of a plug-in and say whether that went well."""
+def imported(plugin: Plugin, module: str) -> bool:
+    """Import a module of a plug-in and say whether that went well; if not, :func:`problems` has the reason."""
     try:
         importlib.import_module(module)
     except Exception as error:  # noqa: BLE001  other people's code: it is named, and does not take the others down

@@ -17,7 +17,7 @@ from typing import Any
 from aviary import bird_folder
 from service import Api, free_ports, xv
 
-from flows.evidence import EvidenceRequest
+from flows.families.evidence import EvidenceRequest
 from xvcore.data import open_dataset
 from xvcore.runs import pipeline
 from xvcore.runs.run import announce, conclude, open_run

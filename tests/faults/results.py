@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from flows.summarise import SummariseRequest
+from flows.families.summarise import SummariseRequest
 from xvcore.data import open_dataset
 from xvcore.query import table
 from xvcore.runs import pipeline

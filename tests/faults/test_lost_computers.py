@@ -20,9 +20,9 @@ from results import results, told
 from service import Api, free_ports, xv
 
 from flows.classes import ClassesRequest
-from flows.evidence import EvidenceRequest, bagnet_evidence
+from flows.families.evidence import EvidenceRequest, bagnet_evidence
+from flows.families.summarise import SummariseRequest
 from flows.fanout import FanOut
-from flows.summarise import SummariseRequest
 from flows.up import _family, _processes
 from xvcore.data import open_dataset
 from xvcore.runs import pipeline

@@ -151,8 +151,8 @@ def test_every_method_leaves_its_table_and_its_pictures(tmp_path: Path) -> None:
     from prefect.testing.utilities import prefect_test_harness
 
     from flows.analyse import AnalyseRequest, analyse
-    from flows.evidence import EvidenceRequest, bagnet_evidence
-    from flows.units import UnitsRequest, top_activations
+    from flows.families.evidence import EvidenceRequest, bagnet_evidence
+    from flows.families.units import UnitsRequest, top_activations
 
     common: dict[str, Any] = {
         "dataset": DATASET,

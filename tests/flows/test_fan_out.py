@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
+from flows.families.summarise import summarise_shard
 from flows.fanout import FanOut, is_lost, place_of, run_shards
-from flows.summarise import summarise_shard
 from xvcore.errors import XvError
 
 pytestmark = pytest.mark.filterwarnings("default")

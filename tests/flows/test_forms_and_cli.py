@@ -5,9 +5,9 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.families.summarise import SettingsForm, SummariseRequest
 from flows.flags import ClassFlags
 from flows.forms import filled_from, settings_of
-from flows.summarise import SettingsForm, SummariseRequest
 from xvcore.data import open_dataset
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.parameters import replaced

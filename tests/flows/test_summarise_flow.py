@@ -21,8 +21,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def test_one_class_fails_and_the_others_are_done(server: None, tmp_path: Path) -> None:
+    from flows.families.summarise import SettingsForm, SummariseRequest, summarise_classes
     from flows.forms import filled_from
-    from flows.summarise import SettingsForm, SummariseRequest, summarise_classes
     from xvcore.parameters import replaced
     from xvcore.visual_summaries.settings import VisualSummaries
 
@@ -58,7 +58,7 @@ def test_one_class_fails_and_the_others_are_done(server: None, tmp_path: Path) -
 
 
 def test_a_pool_that_the_server_does_not_know_is_said_before_anything_is_recorded(server: None, tmp_path: Path) -> None:
-    from flows.summarise import SummariseRequest, summarise_classes
+    from flows.families.summarise import SummariseRequest, summarise_classes
     from xvcore.errors import XvError
 
     request = SummariseRequest(

@@ -45,7 +45,7 @@ def test_a_module_in_the_package_registers_itself_and_unknown_names_are_answered
     package = tmp_path / "drawers"
     package.mkdir()
     (package / "__init__.py").write_text(
-        "from xvcore.registry import Registry\nthings = Registry('thing', 'drawers')\n"
+        "from xvcore.registry import Registry\nthings = Registry('thing', 'drawers.*')\n"
     )
     (package / "spoon.py").write_text(
         textwrap.dedent("""

@@ -36,8 +36,8 @@ def test_a_build_waits_for_the_one_at_work_and_gives_what_it_gives_alone(tmp_pat
     command = [sys.executable, "-c", SCRIPT, store.url, str(out)]
     with (out / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = Path(__file__).parent
-        path = f"{folder}:{folder.parents[1]}"
+        folder = Path(__file__).parents[1]
+        path = f"{folder}:{folder.parent}"
         processes = [subprocess.Popen(command, env={"PYTHONPATH": path, "PATH": "/usr/bin"}) for _ in range(2)]
         time.sleep(3)
         assert all(each.poll() is None for each in processes)

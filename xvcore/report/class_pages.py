@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from xvcore.errors import StoreError
 from xvcore.keys import digest
@@ -49,6 +49,7 @@ class Image:
         return self.image_id.rsplit("/", 1)[-1] or self.image_id
 
 
+@runtime_checkable
 class ClassData(Protocol):
     """What the pages of a class show; a family adds what it has."""
 

@@ -72,7 +72,7 @@ class Pipeline:
 
     Parameters
     ----------
-    settings : every parameter; its ``method`` is the name that the pipeline is registered under
+    settings : every parameter, a type of :class:`Settings`; its ``method`` is the pipeline's name in the registry
     stages : in their order
     count : counts what the stages of a class left
     gather : joins what the classes left into the tables of the whole run; None where every table is of a class
@@ -84,7 +84,7 @@ class Pipeline:
     order : place in lists and on pages, the lowest first; equals go by name
     """
 
-    settings: type[Settings]
+    settings: type[Any]
     stages: tuple[Stage, ...]
     count: Callable[[Run[Any], str], Counts]
     gather: Callable[[Run[Any]], None] | None = None

@@ -38,4 +38,4 @@ def progress(run: Mapping[Hashable, Any], classes: pd.DataFrame) -> dict[str, An
 def _of_classes() -> tuple[tuple[str, ...], list[str]]:
     """Return how classes end, and the counts of what families look for."""
     record = SCHEMAS["class_runs"]
-    return record["status"].choices, [column.name for column in record.columns if column.is_found]
+    return record["status"].choices, [column.name for column in record.columns if column.role == "found"]

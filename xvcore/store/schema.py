@@ -44,7 +44,8 @@ class Column:
     encoding : of the values: ``"split"`` for 32-bit floats, ``"delta"`` for rising integers, ``"dictionary"`` for keys
     kind : ``"json"``: mappings are written as canonical JSON; ``"picture"``: announced to Hugging Face's readers
     choices : the only values allowed, if any
-    is_found : in ``class_runs``: whether it counts what was looked for, which lists show; others are on the way there
+    role : in ``class_runs``, of a count that a family adds: ``"found"``: what was looked for, which lists show;
+        ``"step"``: something on the way there
     """
 
     name: str
@@ -55,7 +56,7 @@ class Column:
     encoding: Encoding = "plain"
     kind: Kind = "value"
     choices: tuple[str, ...] = ()
-    is_found: bool = False
+    role: Literal["", "step", "found"] = ""
 
     @property
     def field(self) -> pa.Field:
@@ -164,9 +165,14 @@ def count(name: str, description: str, unit: str = "", *, nullable: bool = False
     return Column(name, pa.int32(), description, unit, nullable)
 
 
+def step(name: str, description: str) -> Column:
+    """Return a column of the record of a class that counts something on the way: ``n_`` and what it is."""
+    return Column(name, pa.int32(), description, nullable=True, role="step")
+
+
 def found(name: str, description: str) -> Column:
     """Return a column of the record of a class that counts what was looked for: ``n_`` and what it is."""
-    return Column(name, pa.int32(), description, nullable=True, is_found=True)
+    return Column(name, pa.int32(), description, nullable=True, role="found")
 
 
 def ordinal(name: str, description: str) -> Column:

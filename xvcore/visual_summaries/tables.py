@@ -21,6 +21,7 @@ from xvcore.store.schema import (
     real,
     run_length,
     small,
+    step,
     text,
 )
 
@@ -168,8 +169,8 @@ declare(
 )
 
 count_in_record(
-    count("n_masks", "images with a mask", nullable=True),
-    count("n_regions", "regions compared", nullable=True),
-    count("n_clusters", "clusters of regions", nullable=True),
+    step("n_masks", "images with a mask"),
+    step("n_regions", "regions compared"),
+    step("n_clusters", "clusters of regions"),
     found("n_summaries", "accepted clusters"),
 )

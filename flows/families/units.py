@@ -1,11 +1,11 @@
-"""Top activations of every unit over whole classes."""
+"""Find what every unit of a network responds to most, and project it to the pixels; running again resumes."""
 
 from typing import Annotated, ClassVar
 
 from prefect import flow
 from pydantic import Field
 
-from flows.classes import ClassesRequest, do_classes, do_shard
+from flows.classes import ClassesRequest, Command, do_classes, do_shard
 from flows.forms import form
 from xvcore.runs.settings import Settings
 from xvcore.units.settings import TopUnits
@@ -40,3 +40,6 @@ def top_activations(request: UnitsRequest) -> dict[str, list[str]]:
         request: dataset, networks, classes, store and every parameter of the method.
     """
     return do_classes(request, units_shard)
+
+
+COMMAND = Command(UnitsRequest, top_activations, units_shard)

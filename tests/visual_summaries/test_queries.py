@@ -3,8 +3,17 @@ import pandas as pd
 import pytest
 
 from xvcore.errors import StoreError
-from xvcore.query import compare, failures, mean_summaries, members, neighbours, recluster, similarity, summaries, table
+from xvcore.query import failures, table
 from xvcore.store.encode import rle_decode, rle_encode
+from xvcore.visual_summaries.query import (
+    compare,
+    mean_summaries,
+    members,
+    neighbours,
+    recluster,
+    similarity,
+    summaries,
+)
 from xvcore.visual_summaries.query.compare import overlap
 
 ROBIN, OWL, GOOSE = "n01558993", "n01622779", "n01855672"

@@ -1,11 +1,11 @@
-"""Evidence of patches over whole classes."""
+"""Compute what every patch says for its class (BagNets, networks that end in a mean); running again resumes."""
 
 from typing import Annotated, ClassVar
 
 from prefect import flow
 from pydantic import Field
 
-from flows.classes import ClassesRequest, do_classes, do_shard
+from flows.classes import ClassesRequest, Command, do_classes, do_shard
 from flows.forms import form
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.runs.settings import Settings
@@ -40,3 +40,6 @@ def bagnet_evidence(request: EvidenceRequest) -> dict[str, list[str]]:
         request: dataset, networks, classes, store and every parameter of the method.
     """
     return do_classes(request, evidence_shard)
+
+
+COMMAND = Command(EvidenceRequest, bagnet_evidence, evidence_shard)

@@ -1,11 +1,11 @@
-"""Visual summaries of whole classes."""
+"""Compute the visual summaries of classes for one network or several; running again resumes."""
 
 from typing import Annotated, ClassVar
 
 from prefect import flow
 from pydantic import Field
 
-from flows.classes import ClassesRequest, do_classes, do_shard
+from flows.classes import ClassesRequest, Command, do_classes, do_shard
 from flows.forms import form
 from xvcore.runs.settings import Settings
 from xvcore.visual_summaries.settings import VisualSummaries
@@ -40,3 +40,6 @@ def summarise_classes(request: SummariseRequest) -> dict[str, list[str]]:
         request: dataset, networks, classes, store and every parameter of the method.
     """
     return do_classes(request, summarise_shard)
+
+
+COMMAND = Command(SummariseRequest, summarise_classes, summarise_shard)
