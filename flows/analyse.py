@@ -9,7 +9,8 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, Field, create_model
 
-from flows.classes import ClassesRequest, Command, do_classes, do_shard
+from flows.classes import ClassesRequest, do_classes, do_shard
+from flows.family import Command
 from flows.forms import form, settings_of
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.compare import check_number, compare

@@ -1,16 +1,15 @@
 """Runs over whole classes, whatever the family: one flow run per class and network, one task per stage.
 
-A family's own module (:mod:`flows.families`) adds its form of parameters and two flows of a few lines.
+The flows of a family follow from its settings (:mod:`flows.family`).
 """
 
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 from uuid import UUID
 
-from prefect import Flow, task
+from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -131,22 +130,6 @@ class ClassesRequest(BaseModel):
 
 
 Request = TypeVar("Request", bound=ClassesRequest)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What a module of flows offers on the command line, as deployments and to fan out; see :mod:`flows.commands`.
-
-    Parameters
-    ----------
-    request : what its form asks for
-    flow : of whole classes, given the request
-    shard_flow : of some classes, see :func:`do_shard`
-    """
-
-    request: type[ClassesRequest]
-    flow: Flow[Any, Any]
-    shard_flow: ShardFlow
 
 
 def _is_worth_another_try(_task: Any, _run: Any, state: State) -> bool:

@@ -1,7 +1,7 @@
 """The commands of families: found by the names of modules, so that listing them imports neither torch nor Prefect.
 
 A family's command is a module of :mod:`flows.families`, or the module ``flow`` of a plug-in, which is called as the
-plug-in is. It holds ``COMMAND`` (:class:`flows.classes.Command`); the first line of its docstring says what it does.
+plug-in is. It holds ``COMMAND`` (:class:`flows.family.Command`); the first line of its docstring says what it does.
 """
 
 import ast
@@ -14,7 +14,7 @@ from xvcore.errors import XvError, unknown_name
 from xvcore.plugins import imported, modules, plugins, problems
 
 if TYPE_CHECKING:
-    from flows.classes import Command
+    from flows.family import Command
 
 
 def names() -> dict[str, str]:

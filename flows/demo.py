@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows import commands
-from flows.classes import Command
+from flows.family import Command
 from flows.progress import watch
 from xvcore.data import open_dataset
 from xvcore.parameters import replaced

@@ -17,13 +17,14 @@ from typing import Any
 from aviary import bird_folder
 from service import Api, free_ports, xv
 
-from flows.families.evidence import EvidenceRequest
+from flows.classes import ClassesRequest
+from flows.families.evidence import COMMAND
 from xvcore.data import open_dataset
 from xvcore.runs import pipeline
 from xvcore.runs.run import announce, conclude, open_run
 
 
-def alone(request: EvidenceRequest) -> float:
+def alone(request: ClassesRequest) -> float:
     """Return the seconds that the library takes."""
     started = time.monotonic()
     run = open_run(request.specs()[0])
@@ -69,7 +70,7 @@ def main() -> None:
             "models": [f"partbirds_bagnet17@random?classes={n}"],
             "class_map": {info.class_id: str(info.class_idx) for info in open_dataset(dataset).classes},
         }
-        base = alone(EvidenceRequest(store=str(folder / "alone"), **birds))
+        base = alone(COMMAND.request(store=str(folder / "alone"), **birds))
         print(f"library alone: {n} classes in {base:.1f} s ({1000 * base / n:.0f} ms each)", flush=True)
         port, report_port = free_ports(2)
         home = folder / "home"

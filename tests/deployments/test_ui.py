@@ -192,7 +192,7 @@ def refuse_nonsense(browser: Browser, api: Api) -> None:
     wrong = api.start("summarise", **(TINY | {"settings": {"similarity": "nonsense"}}))
     assert wrong.status_code == httpx.codes.CONFLICT
     assert "request.settings.similarity" in wrong.text
-    assert runs_of(api, "summarise-classes") == []
+    assert runs_of(api, "summarise") == []
 
 
 def submit_a_small_run(browser: Browser, api: Api, network: str) -> str:
@@ -213,7 +213,7 @@ def submit_a_small_run(browser: Browser, api: Api, network: str) -> str:
     browser.submit()
     browser.wait(lambda: browser.driver.current_url != page)
     browser.take("submitted")
-    (run,) = runs_of(api, "summarise-classes")
+    (run,) = runs_of(api, "summarise")
     asked = run["parameters"]["request"]
     assert (asked["models"], asked["classes"], asked["batch_size"]) == ([network], [BIRD], 4)
     assert asked["settings"]["similarity"] == "top50"

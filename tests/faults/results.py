@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from flows.families.summarise import SummariseRequest
+from flows.families.summarise import COMMAND
 from xvcore.data import open_dataset
 from xvcore.query import table
 from xvcore.runs import pipeline
@@ -56,7 +56,7 @@ def request(store: Path | str, steps: int = SLOW) -> dict[str, Any]:
 
 def spec(store: Path | str, steps: int = QUICK) -> RunSpec:
     """Return the same for the library."""
-    (found,) = SummariseRequest(**request(store, steps)).specs()
+    (found,) = COMMAND.request(**request(store, steps)).specs()
     return found
 
 

@@ -20,8 +20,7 @@ from results import results, told
 from service import Api, free_ports, xv
 
 from flows.classes import ClassesRequest
-from flows.families.evidence import EvidenceRequest, bagnet_evidence
-from flows.families.summarise import SummariseRequest
+from flows.families import evidence, summarise
 from flows.fanout import FanOut
 from flows.up import _family, _processes
 from xvcore.data import open_dataset
@@ -84,7 +83,7 @@ def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_kille
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
     on_ray = FanOut(to="ray", ray_address=cluster.address)
-    request = EvidenceRequest(store=str(tmp_path / "ray"), fan_out=on_ray, **birds)
+    request = evidence.COMMAND.request(store=str(tmp_path / "ray"), fan_out=on_ray, **birds)
     run_id = open_run(request.specs()[0]).run_id
     store = Store(request.store)
 
@@ -99,7 +98,7 @@ def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_kille
     try:
         killer.start()
         with caplog.at_level(logging.WARNING, logger="flows.fanout"):
-            done = bagnet_evidence(request)
+            done = evidence.flow(request)
         killer.join()
     finally:
         cluster.shutdown()
@@ -107,7 +106,7 @@ def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_kille
     lost = [record.getMessage() for record in caplog.records if "is lost" in record.getMessage()]
     assert lost
     told("a Ray node killed", time.monotonic() - started, lost[0], "20 classes done by the other node")
-    assert _alone(EvidenceRequest(store=str(tmp_path / "alone"), **birds)) == run_id
+    assert _alone(evidence.COMMAND.request(store=str(tmp_path / "alone"), **birds)) == run_id
     _assert_same(tmp_path / "ray", tmp_path / "alone")
 
 
@@ -166,7 +165,7 @@ def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_
         f"run complete {time.monotonic() - killed:.0f} s after the kill",
         lost[0],
     )
-    _alone(SummariseRequest(store=str(tmp_path / "alone"), **birds))
+    _alone(summarise.COMMAND.request(store=str(tmp_path / "alone"), **birds))
     _assert_same(tmp_path / "pool", tmp_path / "alone")
 
 

@@ -151,8 +151,7 @@ def test_every_method_leaves_its_table_and_its_pictures(tmp_path: Path) -> None:
     from prefect.testing.utilities import prefect_test_harness
 
     from flows.analyse import AnalyseRequest, analyse
-    from flows.families.evidence import EvidenceRequest, bagnet_evidence
-    from flows.families.units import UnitsRequest, top_activations
+    from flows.families import evidence, units
 
     common: dict[str, Any] = {
         "dataset": DATASET,
@@ -162,8 +161,8 @@ def test_every_method_leaves_its_table_and_its_pictures(tmp_path: Path) -> None:
     }
     wide, narrow, bagnet = (f"partbirds_{name}@random?classes=3" for name in ("wide", "narrow", "bagnet17"))
     with prefect_test_harness(server_startup_timeout=240):
-        top_activations(UnitsRequest(models=[narrow], settings={"units_shown": 4}, **common))
-        bagnet_evidence(EvidenceRequest(models=[bagnet], **common))
+        units.flow(units.COMMAND.request(models=[narrow], settings={"units_shown": 4}, **common))
+        evidence.flow(evidence.COMMAND.request(models=[bagnet], **common))
         analysis = AnalyseRequest(models=[wide, narrow], settings={"analysis": "error_consistency"}, **common)
         run_ids = list(analyse(analysis))
         assert list(analyse(analysis)) == run_ids

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
-from flows.families.summarise import summarise_shard
+from flows.families.summarise import shard_flow
 from flows.fanout import FanOut, is_lost, place_of, run_shards
 from xvcore.errors import XvError
 
@@ -74,5 +74,5 @@ def test_whoever_is_stopped_cancels_what_is_at_work() -> None:
 def test_ray_that_is_not_there_is_said_at_once() -> None:
     pytest.importorskip("prefect_ray", reason="pip install 'xv[ray]'")
     fan_out = FanOut(to="ray", ray_address="127.0.0.1:9")
-    with pytest.raises(XvError, match=r"127\.0\.0\.1:9"), place_of(fan_out, summarise_shard):
+    with pytest.raises(XvError, match=r"127\.0\.0\.1:9"), place_of(fan_out, shard_flow):
         pass

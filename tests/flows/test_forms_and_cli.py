@@ -5,13 +5,16 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.families.summarise import SettingsForm, SummariseRequest
+from flows.families.summarise import COMMAND
 from flows.flags import ClassFlags
 from flows.forms import filled_from, settings_of
 from xvcore.data import open_dataset
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.parameters import replaced
 from xvcore.visual_summaries.settings import VisualSummaries
+
+SummariseRequest = COMMAND.request
+SettingsForm = SummariseRequest.model_fields["settings"].annotation
 
 
 def test_a_form_and_its_settings_are_the_same() -> None:

@@ -21,8 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def test_one_class_fails_and_the_others_are_done(server: None, tmp_path: Path) -> None:
-    from flows.families.summarise import SettingsForm, SummariseRequest, summarise_classes
-    from flows.forms import filled_from
+    from flows.families.summarise import COMMAND, flow
     from xvcore.parameters import replaced
     from xvcore.visual_summaries.settings import VisualSummaries
 
@@ -34,34 +33,34 @@ def test_one_class_fails_and_the_others_are_done(server: None, tmp_path: Path) -
         "mask.crisp_steps": "4",
         "proposals.n_boxes": "30",
     }
-    request = SummariseRequest(
+    request = COMMAND.request.filled(
+        replaced(VisualSummaries(), quick),
         dataset=dataset,
         models=["partbirds_narrow@random?classes=3"],
         classes=classes,
         store=str(tmp_path / "store"),
         class_map={each: str(index) for index, each in enumerate(classes)},
-        settings=filled_from(replaced(VisualSummaries(), quick), SettingsForm),
         batch_size=2,
     )
     run = open_run(request.specs()[0])
     blocked = tmp_path / "store" / "parts" / "candidates" / run.run_id
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where a folder has to be: no candidates can be written")
-    state = summarise_classes(request, return_state=True)
+    state = flow(request, return_state=True)
     assert state.is_failed()
     assert "3 of 3 classes failed" in str(state.message)
     blocked.unlink()
-    assert summarise_classes(request) == {run.run_id: classes}
+    assert flow(request) == {run.run_id: classes}
     records = [Store(request.store).read("class_runs", run.run_id, each).iloc[0] for each in classes]
     assert [record["status"] for record in records] == ["complete"] * 3
     assert [record["attempt"] for record in records] == [2] * 3
 
 
 def test_a_pool_that_the_server_does_not_know_is_said_before_anything_is_recorded(server: None, tmp_path: Path) -> None:
-    from flows.families.summarise import SummariseRequest, summarise_classes
+    from flows.families.summarise import COMMAND, flow
     from xvcore.errors import XvError
 
-    request = SummariseRequest(
+    request = COMMAND.request(
         dataset="partbirds?classes=2&images=3",
         models=["partbirds_narrow@random?classes=3"],
         classes=["plain"],
@@ -70,5 +69,5 @@ def test_a_pool_that_the_server_does_not_know_is_said_before_anything_is_recorde
         fan_out={"to": "pool", "pool": "moon"},
     )
     with pytest.raises(XvError, match=r"no deployment 'summarise-shard/moon'.*xv up"):
-        summarise_classes(request)
+        flow(request)
     assert Store(request.store).runs().empty

@@ -74,6 +74,8 @@ class Architecture:
     published : published weights by name, the default first
     adapt : translates a file's state dict (old key names, auxiliary heads that are never used)
     patches : which patch of the input an element of the last map sees; None where it sees (nearly) all of it
+    has_own_weights : what ``build`` returns has weights worth looking at without a file
+    layout : digest of the network's modules, where the name does not tell them
     """
 
     name: str
@@ -85,6 +87,13 @@ class Architecture:
     published: Mapping[str, PublishedWeights] = field(default_factory=dict, repr=False)
     adapt: Callable[[StateDict], StateDict] = unchanged
     patches: PatchGrid | None = None
+    has_own_weights: bool = False
+    layout: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What tells this architecture from all others: its name, with the layout where that decides."""
+        return f"{self.name}~{self.layout}" if self.layout else self.name
 
 
 architectures: Registry[Architecture] = Registry("architecture", "xvcore.models.*")

@@ -1,7 +1,7 @@
-"""Architectures by the name users type: registered ones, torchvision's, timm's."""
+"""Architectures by the name users type: registered ones, torchvision's, timm's, and functions of the user's own."""
 
 from xvcore.errors import unknown_name
-from xvcore.models import timm, torchvision
+from xvcore.models import function, timm, torchvision
 from xvcore.models.architecture import Architecture, architectures
 
 
@@ -13,15 +13,17 @@ def find(name: str) -> Architecture:
     UnknownNameError
         Nobody knows it; lists what is near.
     XvError
-        A timm name, but timm is not installed.
+        A timm name, but timm is not installed; a function that is not allowed, or not to be had.
     """
     if name.startswith(timm.PREFIX):
         return timm.architecture(name)
+    if function.is_function(name):
+        return function.architecture(name)
     if name in architectures:
         return architectures[name]
     if name in torchvision.names():
         return torchvision.architecture(name)
-    raise unknown_name("architecture", name, (*names(), f"{timm.PREFIX}NAME"))
+    raise unknown_name("architecture", name, (*names(), f"{timm.PREFIX}NAME", "MODULE:FUNCTION"))
 
 
 def names() -> list[str]:

@@ -15,7 +15,7 @@ from xvcore.models.classifier import Classifier
 from xvcore.models.download import expected_sha256, fetch, is_url
 from xvcore.models.labels import labelled, outputs_from
 from xvcore.models.preprocessing import Preprocessing
-from xvcore.models.weights import draw, fit, read_checkpoint, sha256_of
+from xvcore.models.weights import draw, fit, read_checkpoint, seeded, sha256_of
 
 OPTIONS = {
     "input": "side of the square input in pixels; the resize keeps its ratio to it (or is that of published weights of "
@@ -36,10 +36,11 @@ def load(spec: str, *, device: torch.device | str = "cpu") -> Classifier:
 
     Parameters
     ----------
-    spec : ``NAME[@WEIGHTS][?key=value&…]``. NAME: a registered architecture, a torchvision classifier, or
-        ``timm/NAME``. WEIGHTS: a published name (``IMAGENET1K_V1``), a local file, a URL (``#sha256=HEX`` is checked),
-        or ``random`` (drawn from ``seed``, 0 unless given: for tests); without it, the default published weights. Keys:
-        see :data:`OPTIONS`; a value may be percent-encoded (``%26`` for ``&``).
+    spec : ``NAME[@WEIGHTS][?key=value&…]``. NAME: a registered architecture, a torchvision classifier,
+        ``timm/NAME``, or ``module.path:function`` (:mod:`xvcore.models.function`, only where that is allowed).
+        WEIGHTS: a published name (``IMAGENET1K_V1``), a local file, a URL (``#sha256=HEX`` is checked), or ``random``
+        (drawn from ``seed``, 0 unless given: for tests); without it, the default published weights, or those that
+        the function gives. Keys: see :data:`OPTIONS`; a value may be percent-encoded (``%26`` for ``&``).
     device : where the network goes
 
     Examples
@@ -62,7 +63,7 @@ def load(spec: str, *, device: torch.device | str = "cpu") -> Classifier:
     architecture = find(address.name)
     loaded = _load(architecture, address)
     preprocessing = _preprocessing(address, loaded)
-    key = address.options.get("name") or architecture.name
+    key = address.options.get("name") or architecture.name.rpartition(":")[2]
     outputs = outputs_from(address.options.get("labels"), loaded.n_classes, loaded.outputs, key)
     network = loaded.network.to(device)
     return Classifier(
@@ -135,6 +136,8 @@ class _Loaded:
 
 def _load(architecture: Architecture, address: Address) -> _Loaded:
     weights = address.weights or next(iter(architecture.published), None)
+    if weights is None and architecture.has_own_weights:
+        return _own(architecture)
     if weights is None:
         raise WeightsError(f"{architecture.name} has no published weights: give {architecture.name}@FILE")
     if weights == RANDOM:
@@ -155,6 +158,18 @@ def _of_size(architecture: Architecture, address: Address) -> Architecture:
         if published.build is not None and published.preprocessing.input_px == (side, side):
             return replace(architecture, build=published.build, preprocessing=published.preprocessing)
     return architecture
+
+
+def _own(architecture: Architecture) -> _Loaded:
+    network = seeded(architecture.build, architecture.n_classes, 0)
+    return _Loaded(
+        network.float(),
+        architecture.n_classes,
+        architecture.name,
+        sha256_of(network),
+        architecture.preprocessing,
+        architecture.outputs,
+    )
 
 
 def _random(architecture: Architecture, address: Address) -> _Loaded:

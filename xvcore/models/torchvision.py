@@ -70,20 +70,24 @@ class _Build:
 
 
 def _published(weights: Any, build: _Build, family: Family) -> PublishedWeights:
-    transforms = weights.transforms()
-    preprocessing = Preprocessing(
-        _pair(transforms.crop_size),
-        transforms.resize_size[0],
-        tuple(transforms.mean),
-        tuple(transforms.std),
-        transforms.interpolation.value,
-    )
+    preprocessing = preprocessing_of(weights.transforms())
     if family.is_tf:
         preprocessing = replace(preprocessing, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     if family.has_fixed_input:
         build = replace(build, arguments=(*build.arguments, ("image_size", preprocessing.input_px[0])))
     outputs = _outputs(weights.meta["categories"])
     return PublishedWeights(weights.name, weights.url, preprocessing, len(outputs), outputs, build)
+
+
+def preprocessing_of(transforms: Any) -> Preprocessing:
+    """Return what the transforms of published weights do, as a value."""
+    return Preprocessing(
+        _pair(transforms.crop_size),
+        transforms.resize_size[0],
+        tuple(transforms.mean),
+        tuple(transforms.std),
+        transforms.interpolation.value,
+    )
 
 
 def _pair(size: list[int]) -> tuple[int, int]:

@@ -108,13 +108,22 @@ def draw(build: Callable[[int], nn.Module], n_classes: int, seed: int) -> nn.Mod
     Weights that an architecture starts at zero (the head of a ViT) are drawn too, or the logits of all images would be
     equal and their gradients zero.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+
+    def drawn(n_classes: int) -> nn.Module:
         network = build(n_classes)
         for weight in network.parameters():
             if weight.ndim > 1 and not weight.any():
                 nn.init.normal_(weight, std=0.02)
-    return network
+        return network
+
+    return seeded(drawn, n_classes, seed)
+
+
+def seeded(build: Callable[[int], nn.Module], n_classes: int, seed: int) -> nn.Module:
+    """Return what ``build`` returns when torch's global generator starts at a seed; it is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return build(n_classes)
 
 
 def sha256_of(network: nn.Module) -> str:

@@ -16,7 +16,7 @@ import torch
 from xvcore.registry import Registry
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
 from xvcore.runs.images import records
-from xvcore.runs.run import Progress, Run
+from xvcore.runs.run import Progress, Run, announce, chosen_classes, conclude, has_ended, is_concluded
 from xvcore.runs.settings import Settings
 from xvcore.runs.thumbnails import Thumbnail
 from xvcore.store.schema import Growth
@@ -229,6 +229,35 @@ def complete_class(
     except BaseException as error:
         fail(run, class_id, error)
         raise
+
+
+def complete_run(run: Run[Settings], class_ids: Sequence[str] | None = None) -> str:
+    """Do all classes of a run one after another in this process, join and publish them, and return the run's status.
+
+    What a notebook calls; :mod:`flows` does the same in shards. A class that fails is recorded as failed with its
+    reason, and the others go on; what is done already is not done again.
+
+    Parameters
+    ----------
+    run : the run
+    class_ids : ids or names of classes; None: all of the dataset
+    """
+    chosen = [info.class_id for info in chosen_classes(run.dataset, class_ids)]
+    if is_concluded(run, chosen):
+        return "complete"
+    announce(run, chosen)
+    for class_id in chosen:
+        try:
+            complete_class(run, class_id)
+        except Exception as error:  # noqa: BLE001  whatever it was, it is in the record of the class
+            logger.warning("%s: failed: %s", _title(run, class_id, "all"), error)
+    try:
+        if has_ended(run):
+            gather(run)
+    except BaseException:
+        conclude(run, joined=False)
+        raise
+    return conclude(run)
 
 
 def _in_memory(run: Run[Settings], what: str, work: Callable[[Run[Settings]], Result]) -> Result:

@@ -79,8 +79,13 @@ class Run(Generic[Settings_co]):
         return outputs_for(self.classifier, [self.class_info(class_id)], dict(self.spec.class_map))[class_id]
 
 
-def open_run(spec: RunSpec[Settings_co]) -> Run[Settings_co]:
+def open_run(spec: RunSpec[Settings_co], classifier: Classifier | None = None) -> Run[Settings_co]:
     """Open dataset, network and store of a run; nothing is written.
+
+    Parameters
+    ----------
+    spec : what is run
+    classifier : the network, where it is in memory (:func:`xvcore.models.wrap`); ``spec.model`` is then only its name
 
     Raises
     ------
@@ -88,7 +93,8 @@ def open_run(spec: RunSpec[Settings_co]) -> Run[Settings_co]:
         Whatever cannot be found or does not fit, with the value seen and the values allowed.
     """
     dataset = open_dataset(spec.dataset)
-    classifier = load(spec.model, device=_device(spec.device))
+    device = _device(spec.device)
+    classifier = load(spec.model, device=device) if classifier is None else classifier.to(device)
     return Run(
         spec, Store(spec.store), dataset, classifier, run_id(spec.settings.method, _identity(spec, dataset, classifier))
     )
@@ -211,7 +217,7 @@ def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier)
     outputs = classifier.outputs
     return {
         "model": classifier.name,
-        "architecture": classifier.architecture.name,
+        "architecture": classifier.architecture.identity,
         "weights_sha256": classifier.weights_sha256,
         "preprocessing": {**preprocessing.key(), "mean": list(preprocessing.mean), "std": list(preprocessing.std)},
         "outputs": digest([output.wnid or output.name for output in outputs]) if outputs else None,

@@ -1,0 +1,123 @@
+"""Any network in memory as a classifier: for notebooks, and for networks that no file names."""
+
+import copy as copying
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xvcore.errors import LabelError, ParameterError, XvError
+from xvcore.keys import digest
+from xvcore.models.architecture import Architecture, Output
+from xvcore.models.classifier import Classifier
+from xvcore.models.labels import labelled, outputs_from
+from xvcore.models.preprocessing import Preprocessing
+from xvcore.models.torchvision import preprocessing_of
+from xvcore.models.weights import sha256_of
+from xvcore.ops.patch_grid import PatchGrid
+
+IN_MEMORY = "in memory"
+"""In the place of the name of weights."""
+
+
+def wrap(  # noqa: PLR0913  what a network does not say of itself
+    network: nn.Module,
+    *,
+    preprocessing: Any = None,
+    labels: Sequence[str] | str | Path | None = None,
+    name: str | None = None,
+    layers: Sequence[str] = (),
+    patches: PatchGrid | None = None,
+    copy: bool = True,
+) -> Classifier:
+    """Return a classifier made of any network; every method and analysis of the library runs on it.
+
+    It is on the network's device, in eval mode, in 32-bit floats, and its parameters take no gradient. Results know it
+    by its name and a digest of its weights and layout, as they know a file by the file's.
+
+    Parameters
+    ----------
+    network : takes normalised images (batch, 3, height, width) and returns scores before the softmax (batch, classes)
+    preprocessing : :class:`Preprocessing`, or the transforms of torchvision's weights (``weights.transforms()``); None:
+        that of most ImageNet networks, shorter side 256, centre crop 224, ImageNet's mean and standard deviation
+    labels : what each output stands for, in order: a WordNet id, a name, or both (``"n01558993 robin"``);
+        ``"imagenet"`` or a labels file; None where it is not known, then classes need a class map
+    name : key column ``model`` of the tables; the class's name unless given
+    layers : names of the modules worth tapping, from input to output; empty: every named module
+    patches : which patch of the input an element of the last map sees, where it sees less than all (BagNets)
+    copy : leave the network as it is and work on a copy; else it is taken over
+
+    Raises
+    ------
+    ParameterError
+        The network does not take images of that size, returns something else than scores, or a layer is unknown.
+    LabelError
+        Not as many labels as outputs, or a labels file that is none.
+    """
+    taken = (copying.deepcopy(network) if copy else network).float().eval()
+    name = name or type(network).__name__
+    expected = _preprocessing(preprocessing)
+    n_classes = _number_of_outputs(taken, expected, name)
+    outputs = _outputs(labels, n_classes, name)
+    architecture = Architecture(
+        f"{type(network).__module__}.{type(network).__qualname__}",
+        partial(_refuse, name),
+        expected,
+        n_classes,
+        layers=tuple(layers),
+        outputs=outputs or (),
+        patches=patches,
+        layout=layout_of(taken),
+    )
+    classifier = Classifier(name, architecture, expected, taken, IN_MEMORY, sha256_of(taken), n_classes, outputs)
+    for layer in layers:
+        classifier.layer(layer)
+    return classifier
+
+
+def layout_of(network: nn.Module) -> str:
+    """Return a digest of the modules of a network as torch prints them: names, kinds, sizes."""
+    return digest(repr(network), 8)
+
+
+def _preprocessing(given: Any) -> Preprocessing:
+    if given is None or isinstance(given, Preprocessing):
+        return given or Preprocessing()
+    try:
+        return preprocessing_of(given)
+    except (AttributeError, TypeError) as error:
+        raise ParameterError(
+            f"preprocessing = {given!r}: expected xvcore.models.Preprocessing or the transforms of torchvision weights"
+        ) from error
+
+
+def _number_of_outputs(network: nn.Module, preprocessing: Preprocessing, name: str) -> int:
+    """Return the number of scores of an image; a forward pass tells."""
+    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    height, width = preprocessing.input_px
+    try:
+        with torch.inference_mode():
+            scores = network(torch.zeros(1, 3, height, width, device=device))
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise ParameterError(f"{name} cannot take images of {height} × {width} px: {error}") from error
+    if isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == 1 and scores.shape[1] > 0:
+        return int(scores.shape[1])
+    seen = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+    raise ParameterError(
+        f"{name} returns {seen} for one image: expected scores of shape (1, classes); give a module that returns these"
+    )
+
+
+def _outputs(labels: Sequence[str] | str | Path | None, n_classes: int, name: str) -> tuple[Output, ...] | None:
+    if labels is None or isinstance(labels, str | Path):
+        return outputs_from(None if labels is None else str(labels), n_classes, (), name)
+    if len(labels) != n_classes:
+        raise LabelError(f"{len(labels)} labels, but {name} has {n_classes} outputs")
+    return labelled(labels)
+
+
+def _refuse(name: str, _n_classes: int) -> nn.Module:
+    raise XvError(f"{name} was given as a module in memory: it cannot be built anew")
