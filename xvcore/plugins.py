@@ -16,6 +16,7 @@ import functools
 import importlib
 import importlib.util
 import logging
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 GROUP = "xv.plugins"
 _problems: dict[str, str] = {}
+_at_work: ContextVar[bool] = ContextVar("at_work", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,18 @@ def modules(pattern: str) -> dict[str, Path]:
 
 def imported(plugin: Plugin, module: str) -> bool:
     """Import a module of a plug-in and say whether that went well; if not, :func:`problems` has the reason."""
+    token = _at_work.set(True)
     try:
         importlib.import_module(module)
     except Exception as error:  # noqa: BLE001  other people's code: it is named, and does not take the others down
         _problems[plugin.name] = f"{module}: {type(error).__name__}: {in_one_line(error)}"
         logger.warning("plug-in %s (%s) is left out: %s", plugin.name, plugin.package, _problems[plugin.name])
         return False
+    finally:
+        _at_work.reset(token)
     return True
+
+
+def is_importing() -> bool:
+    """Say whether a plug-in is being imported."""
+    return _at_work.get()

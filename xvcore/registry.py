@@ -2,7 +2,7 @@
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from xvcore import plugins
@@ -30,13 +30,15 @@ class Registry(Generic[Entry]):
         self._in_plugin = (rest if head == "xvcore" else "") if in_plugin is None else in_plugin
         self._entries: dict[str, Entry] = {}
         self._changes: dict[str, list[Callable[[Entry], Entry]]] = {}
-        self._is_loaded = False
+        self._is_loaded = self._has_own = False
         self._loading = threading.RLock()
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
-        """Return a decorator that files its argument under ``name``; a name can be taken once."""
+        """Return a decorator that files its argument under ``name``; a name can be taken once, xv's own come first."""
 
         def keep(entry: Entry) -> Entry:
+            if plugins.is_importing():
+                self._load_own()
             if name in self._entries:
                 raise XvError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = entry
@@ -55,7 +57,7 @@ class Registry(Generic[Entry]):
     def __getitem__(self, name: str) -> Entry:
         self._load()
         if name not in self._entries:
-            raise self._unknown(name)
+            raise self.unknown(name, self._entries)
         return self._entries[name]
 
     def get(self, name: str) -> Entry | None:
@@ -71,16 +73,22 @@ class Registry(Generic[Entry]):
         self._load()
         return iter(sorted(self._entries))
 
+    def unknown(self, name: str, known: Iterable[str]) -> UnknownNameError:
+        """Return the error for a name that is not known, with the near ones and the plug-ins that might have had it."""
+        failed = [f"plug-in {plugin} could not be imported ({reason})" for plugin, reason in plugins.problems().items()]
+        return UnknownNameError("; ".join([str(unknown_name(self.kind, name, known)), *failed]))
+
     def _load(self) -> None:
         if self._is_loaded:
             return
         with self._loading:
-            for module in plugins.modules(self._pattern):
-                importlib.import_module(module)
+            self._load_own()
             plugins.extend(self._in_plugin)
             self._is_loaded = True
 
-    def _unknown(self, name: str) -> UnknownNameError:
-        error = unknown_name(self.kind, name, self._entries)
-        failed = [f"plug-in {plugin} could not be imported ({reason})" for plugin, reason in plugins.problems().items()]
-        return UnknownNameError("; ".join([str(error), *failed]))
+    def _load_own(self) -> None:
+        """Import xv's own modules; whoever is imported by one of them finds it so already."""
+        if not self._has_own:
+            self._has_own = True
+            for module in plugins.modules(self._pattern):
+                importlib.import_module(module)

@@ -12,6 +12,7 @@ from xvcore.analyses.analysis import analyses
 from xvcore.analyses.compare import compare, comparison_id
 from xvcore.data import open_dataset
 from xvcore.errors import UnknownNameError, XvError
+from xvcore.models import wrap
 from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.run import Run, RunSpec, announce, conclude, open_run
@@ -200,3 +201,29 @@ def test_an_unknown_analysis_is_refused_with_the_known_ones() -> None:
 
 def test_every_analysis_has_a_table_of_its_name() -> None:
     assert set(NAMES) <= set(SCHEMAS)
+
+
+MEASURED = {"images_per_second", "seconds"}
+"""Columns of times, which no two runs share."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_in_memory_gives_the_numbers_that_its_address_gives(name: str, done, tmp_path: Path) -> None:
+    _, _, (by_address, _) = done(name)
+    known = by_address.classifier
+    mine = wrap(
+        known.network, preprocessing=known.preprocessing, layers=known.architecture.layers, name="partbirds_narrow"
+    )
+    run = open_run(spec(tmp_path, name, "partbirds_narrow"), mine)
+    assert pipeline.complete_run(run) == "complete"
+    assert run.run_id != by_address.run_id
+    for table in (name, "predictions"):
+        shards = by_address.store.classes_of(table, by_address.run_id)
+        assert run.store.classes_of(table, run.run_id) == shards
+        for shard in shards:
+            one, other = (
+                each.store.read(table, each.run_id, shard).drop(columns=["run_id", *MEASURED], errors="ignore")
+                for each in (run, by_address)
+            )
+            pd.testing.assert_frame_equal(one, other)
+    assert pipeline.complete_run(run) == "complete"

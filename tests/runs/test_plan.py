@@ -91,7 +91,7 @@ def test_of_a_single_size_all_is_put_on_the_images() -> None:
 
 
 def test_regions_stop_growing_where_max_regions_is_reached() -> None:
-    samples = [Sample(10, {}, {}, n_regions=200), Sample(20, {}, {}, n_regions=400)]
+    samples = [Sample(10, {}, {}, {"regions": 200}), Sample(20, {}, {}, {"regions": 400})]
     settings = replaced(VisualSummaries(), {"max_regions": "1000"})
     assert images_at_bound(settings, "images", samples) == math.inf
     assert images_at_bound(settings, "image pairs", samples) == math.inf

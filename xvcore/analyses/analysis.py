@@ -8,45 +8,16 @@ writes the rows of a class; what concerns all classes, or several networks, is d
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 import torch
 
 from xvcore.analyses.questions.scores import Sample
-from xvcore.parameters import parameter
 from xvcore.registry import Registry
 from xvcore.runs.images import batches, passed_images, records
 from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
-
-MAX_IMAGES = "Images of a class that are looked at, the first in order; none = all"
-
-
-@dataclass(frozen=True)
-class AnyImages:
-    """Which images of a class an analysis looks at that explains no class."""
-
-    skip_misclassified: ClassVar[bool] = False
-    explains_class: ClassVar[bool] = False
-    networks: ClassVar[tuple[str, ...]] = ()
-
-    max_images: int | None = parameter(None, MAX_IMAGES, ge=1)
-    seed: int = parameter(0, "Seed of every random choice", ge=0)
-
-
-@dataclass(frozen=True)
-class ClassImages:
-    """Which images of a class an analysis looks at that reads the score of the class."""
-
-    explains_class: ClassVar[bool] = True
-    networks: ClassVar[tuple[str, ...]] = ()
-
-    max_images: int | None = parameter(None, MAX_IMAGES, ge=1)
-    skip_misclassified: bool = parameter(
-        default=False, description="Leave out images whose prediction is not the target"
-    )
-    seed: int = parameter(0, "Seed of every random choice", ge=0)
 
 
 @dataclass(frozen=True, slots=True)

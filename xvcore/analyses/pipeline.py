@@ -9,8 +9,8 @@ import pandas as pd
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.compare import compare, comparison_id
 from xvcore.runs.images import records
-from xvcore.runs.pipeline import Pipeline, Stage, pipelines, predicted
-from xvcore.runs.predict import predict
+from xvcore.runs.pipeline import Pipeline, pipelines, predicted
+from xvcore.runs.predict import PREDICT
 from xvcore.runs.run import Run
 from xvcore.runs.thumbnails import Thumbnail
 
@@ -43,7 +43,7 @@ for _name in analyses:
     pipelines.register(_name)(
         Pipeline(
             settings=analyses[_name].settings,
-            stages=(Stage("predict", "predictions", predict), *analyses[_name].stages),
+            stages=(PREDICT, *analyses[_name].stages),
             count=predicted,
             gather=gather,
             pictures=figures_of,

@@ -1,6 +1,5 @@
 """Architectures by the name users type: registered ones, torchvision's, timm's, and functions of the user's own."""
 
-from xvcore.errors import unknown_name
 from xvcore.models import function, timm, torchvision
 from xvcore.models.architecture import Architecture, architectures
 
@@ -23,7 +22,7 @@ def find(name: str) -> Architecture:
         return architectures[name]
     if name in torchvision.names():
         return torchvision.architecture(name)
-    raise unknown_name("architecture", name, (*names(), f"{timm.PREFIX}NAME", "MODULE:FUNCTION"))
+    raise architectures.unknown(name, (*names(), f"{timm.PREFIX}NAME", "MODULE:FUNCTION"))
 
 
 def names() -> list[str]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from xvcore.errors import ParameterError, XvError, in_one_line
@@ -50,7 +51,8 @@ def architecture(name: str) -> Architecture:
     if not parts:
         raise ParameterError(f"model {name!r}: expected module.path:function")
     function = _function(*parts.groups())
-    network = _called(name, function)
+    with torch.random.fork_rng(devices=[]):
+        network = _called(name, function)
     found = network if isinstance(network, Classifier) else wrap(network, name=name, copy=False)
     return Architecture(
         name,

@@ -6,6 +6,7 @@ import torch
 
 from xvcore.data import Batch
 from xvcore.runs.images import batches, frozen_manifest
+from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.settings import Settings
 
@@ -61,3 +62,7 @@ def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str
                 "skipped": "misclassified" if run.settings.skip_misclassified and not is_correct else None,
             }
     return rows
+
+
+PREDICT = Stage("predict", "predictions", predict)
+"""The first stage of every family and analysis."""

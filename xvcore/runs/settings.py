@@ -1,6 +1,9 @@
 """What the settings of a family, or of an analysis, have in common; a digest of them is part of the run id."""
 
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+
+from xvcore.parameters import parameter
 
 
 @runtime_checkable
@@ -38,3 +41,32 @@ class Settings(Protocol):
 
 
 Settings_co = TypeVar("Settings_co", bound=Settings, covariant=True)
+
+
+_MAX_IMAGES = "Images of a class that are looked at, the first in order; none = all"
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Settings that explain no class: which images are looked at. A family or an analysis adds its own."""
+
+    skip_misclassified: ClassVar[bool] = False
+    explains_class: ClassVar[bool] = False
+    networks: ClassVar[tuple[str, ...]] = ()
+
+    max_images: int | None = parameter(None, _MAX_IMAGES, ge=1)
+    seed: int = parameter(0, "Seed of every random choice", ge=0)
+
+
+@dataclass(frozen=True)
+class ClassSettings:
+    """Settings that explain a class by its output: which images are looked at. A family or an analysis adds its own."""
+
+    explains_class: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ()
+
+    max_images: int | None = parameter(None, _MAX_IMAGES, ge=1)
+    skip_misclassified: bool = parameter(
+        default=False, description="Leave out images whose prediction is not the target"
+    )
+    seed: int = parameter(0, "Seed of every random choice", ge=0)

@@ -7,14 +7,15 @@ from typing import ClassVar
 
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
 from xvcore.analyses.questions.accuracy import Throughput, TopAccuracy
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
 from xvcore.parameters import parameter
+from xvcore.runs.settings import ClassSettings
 
 
 @dataclass(frozen=True)
-class AccuracyOfClasses(TopAccuracy, ClassImages):
+class AccuracyOfClasses(TopAccuracy, ClassSettings):
     """Top-k accuracy in all and of every class, and images per second on this machine (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "accuracy"

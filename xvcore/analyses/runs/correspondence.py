@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, AnyImages, Figure, Results, analyses
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
 from xvcore.analyses.questions.correspondence import RANDOM, Correspondence
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.errors import XvError
@@ -15,6 +15,7 @@ from xvcore.runs.images import passed_images, pictures, records
 from xvcore.runs.parts import parts_in_input
 from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
+from xvcore.runs.settings import ImageSettings
 
 COLUMNS = ["model", "class_id", "part", "layer", "reading", "delta"]
 SHOWN = {
@@ -24,7 +25,7 @@ SHOWN = {
 
 
 @dataclass(frozen=True)
-class CorrespondenceOfClasses(Correspondence, AnyImages):
+class CorrespondenceOfClasses(Correspondence, ImageSettings):
     """How alike features change when the same part is hidden, for annotated parts (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "correspondence"

@@ -8,14 +8,15 @@ from typing import ClassVar
 
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
 from xvcore.analyses.questions.error_consistency import ErrorConsistency, class_figure
+from xvcore.runs.settings import ClassSettings
 
 COLUMNS = ["model", "class_id", "image_id", "rank_target"]
 
 
 @dataclass(frozen=True)
-class ErrorConsistencyOfClasses(ErrorConsistency, ClassImages):
+class ErrorConsistencyOfClasses(ErrorConsistency, ClassSettings):
     """Whether networks fail on the same classes and images: correlation and Cohen's kappa (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "error_consistency"

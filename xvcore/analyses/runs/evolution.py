@@ -13,13 +13,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, AnyImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.evolution import Evolution, Highest, movement
 from xvcore.analyses.questions.figures import COLOURS, Frame, Series, line_chart
 from xvcore.analyses.questions.scores import Sample
 from xvcore.errors import XvError
 from xvcore.runs.images import records
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ImageSettings
 
 Shown = Literal["distance_final", "jumped_share"]
 TITLES: dict[Shown, str] = {
@@ -29,7 +30,7 @@ TITLES: dict[Shown, str] = {
 
 
 @dataclass(frozen=True)
-class EvolutionOverClasses(Evolution, AnyImages):
+class EvolutionOverClasses(Evolution, ImageSettings):
     """Strongest image of every unit, and how far units move, over a training's checkpoints (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "evolution"

@@ -8,19 +8,20 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, AnyImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
 from xvcore.analyses.questions.first_layer import FirstLayers
 from xvcore.analyses.questions.picture_grid import Cell, picture_grid
 from xvcore.analyses.questions.scores import Sample
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ImageSettings
 from xvcore.store.encode import picture
 
 FILTERS_IN_A_ROW = 16
 
 
 @dataclass(frozen=True)
-class FirstLayersOverClasses(FirstLayers, AnyImages):
+class FirstLayersOverClasses(FirstLayers, ImageSettings):
     """Dead, duplicate, aliasing and dominating filters of the first convolutions (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "first_layer"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.interactions import (
     InteractionCurve,
     InteractionTest,
@@ -16,10 +16,11 @@ from xvcore.analyses.questions.interactions import (
 from xvcore.analyses.questions.scores import Sample
 from xvcore.parameters import parameter
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ClassSettings
 
 
 @dataclass(frozen=True)
-class InteractionsOfClasses(InteractionTest, ClassImages):
+class InteractionsOfClasses(InteractionTest, ClassSettings):
     """Do image parts interact? Single regions removed against all together, by distance (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "interactions"

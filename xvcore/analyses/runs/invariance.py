@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.invariance import Invariance, invariance_curves, invariance_figure
 from xvcore.analyses.questions.scores import Sample
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ClassSettings
 
 COLUMNS = ["model", "layer", "transformation", "amount", "distance", "distance_relative", "prob_target"]
 VALUES: dict[Literal["distance_relative", "prob_target"], str] = {
@@ -20,7 +21,7 @@ VALUES: dict[Literal["distance_relative", "prob_target"], str] = {
 
 
 @dataclass(frozen=True)
-class InvarianceOfClasses(Invariance, ClassImages):
+class InvarianceOfClasses(Invariance, ClassSettings):
     """Features and decisions of images that are shifted, enlarged and turned step by step (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "invariance"

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.attributions import Gradient, IntegratedGradients
 from xvcore.analyses.questions.masking import Attribution, PatchRemoval, removal_curves, removal_figure, window_map
 from xvcore.analyses.questions.scores import Sample
@@ -18,13 +18,14 @@ from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
 from xvcore.models import Classifier, load, outputs_for
 from xvcore.parameters import parameter
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ClassSettings
 from xvcore.types import Images, Maps, Targets
 
 Ranking = Literal["gradient", "integrated_gradients", "evidence"]
 
 
 @dataclass(frozen=True)
-class MaskingOfClasses(PatchRemoval, ClassImages):
+class MaskingOfClasses(PatchRemoval, ClassSettings):
     """Removal of the patches that attributions rank first, in this network or in another (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "masking"

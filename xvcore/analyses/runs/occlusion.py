@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.figures import COLOURS
 from xvcore.analyses.questions.occlusion import Occlusion
 from xvcore.analyses.questions.picture_grid import Cell, coloured, named, picture_grid
 from xvcore.analyses.questions.scores import Sample
 from xvcore.runs.images import as_bytes, pictures, records
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ClassSettings
 from xvcore.store.encode import map_cell, picture
 
 N_SHOWN = 5
@@ -24,7 +25,7 @@ HEADINGS = ("Image", "Strongest feature map", "Probability of the class", "Most 
 
 
 @dataclass(frozen=True)
-class OcclusionOfClasses(Occlusion, ClassImages):
+class OcclusionOfClasses(Occlusion, ClassSettings):
     """Strongest feature map and decision while a square slides over the image (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "occlusion"

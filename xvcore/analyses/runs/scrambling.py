@@ -7,16 +7,17 @@ from typing import ClassVar
 
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.scrambling import Scrambling, scrambling_accuracy, scrambling_figure
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ClassSettings
 
 KS = (1, 5)
 
 
 @dataclass(frozen=True)
-class ScramblingOfClasses(Scrambling, ClassImages):
+class ScramblingOfClasses(Scrambling, ClassSettings):
     """Accuracy on images whose blocks are shuffled, by the size of the blocks (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "scrambling"

@@ -8,12 +8,13 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, ClassImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.analyses.questions.picture_grid import Cell, coloured, picture_grid
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.spatial_sensitivity import SpatialSensitivity, agreement, mean_sensitivity
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ClassSettings
 from xvcore.store.encode import picture
 
 COLUMNS = ["model", "image_id", "y", "x", "logit_drop", "prob_drop"]
@@ -21,7 +22,7 @@ JOINED = ["model_a", "model_b", "class_id", "image_id", "n_places", "correlation
 
 
 @dataclass(frozen=True)
-class SensitivityOfClasses(SpatialSensitivity, ClassImages):
+class SensitivityOfClasses(SpatialSensitivity, ClassSettings):
     """What the score loses when a square is removed, place by place, and whether networks agree on the places."""
 
     method: ClassVar[str] = "spatial_sensitivity"

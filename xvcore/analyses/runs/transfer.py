@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, AnyImages, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.transfer import Transfer
 from xvcore.runs.run import Run
+from xvcore.runs.settings import ImageSettings
 
 
 @dataclass(frozen=True)
-class TransferOfClasses(Transfer, AnyImages):
+class TransferOfClasses(Transfer, ImageSettings):
     """Accuracy of linear classifiers on the frozen features of each layer, any dataset (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "transfer"

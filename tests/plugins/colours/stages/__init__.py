@@ -1,0 +1,1 @@
+"""The verbs: each reads tables of a class and writes one."""
