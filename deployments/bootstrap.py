@@ -23,6 +23,7 @@ import httpx
 import yaml  # type: ignore[import-untyped]
 
 from xvcore.errors import XvError
+from xvcore.plugins import plugins
 from xvcore.version import VERSION
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def _in_pool(entry: dict[str, Any], pool: str, pool_type: str) -> dict[str, Any]
 
 @functools.cache
 def version() -> str:
-    """Return the version of xv and a digest of table, flows and library: what tells this code's deployments apart."""
-    digest = hashlib.sha256(PREFECT_FILE.read_bytes())
+    """Return the version of xv and a digest of table, flows, library and plug-ins: what tells this code's apart."""
+    digest = hashlib.sha256(PREFECT_FILE.read_bytes() + repr(plugins()).encode())
     root = FOLDER.parent
     for path in sorted([*(root / "flows").rglob("*.py"), *(root / "xvcore").rglob("*.py")]):
         digest.update(path.read_bytes())

@@ -22,7 +22,7 @@ ClassMap = Annotated[
 ]
 Set = Annotated[list[str], typer.Option("--set", help="Any parameter of the method, e.g. mask.smooth_steps=100")]
 MaxImages = Annotated[
-    int | None, typer.Option(help="Images of a class that are looked at [default: 100 for summarise, else all]", min=1)
+    int | None, typer.Option(help="Images of a class that are looked at [default: see xv list parameters]", min=1)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")]
 BatchSize = Annotated[int, typer.Option(help="Images at once; does not change the numbers", min=1)]

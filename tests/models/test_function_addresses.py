@@ -106,5 +106,5 @@ def test_an_address_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv(ALLOWED, "nowhere_to_be_found")
     with pytest.raises(XvError, match="No module named 'nowhere_to_be_found'; is its folder on PYTHONPATH"):
         load("nowhere_to_be_found:net")
-    with pytest.raises(ParameterError, match="expected module.path:function"):
+    with pytest.raises(ParameterError, match=r"expected module\.path:function"):
         load("no module:net")

@@ -63,7 +63,7 @@ def test_the_transforms_of_torchvision_weights_are_understood() -> None:
     transforms = torchvision.models.EfficientNet_B1_Weights.IMAGENET1K_V2.transforms()
     classifier = wrap(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), preprocessing=transforms)
     assert classifier.preprocessing == load("efficientnet_b1@random").preprocessing
-    with pytest.raises(ParameterError, match="expected xvcore.models.Preprocessing or the transforms"):
+    with pytest.raises(ParameterError, match=r"expected xvcore\.models\.Preprocessing or the transforms"):
         wrap(network(), preprocessing=224)
 
 

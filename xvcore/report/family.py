@@ -37,7 +37,8 @@ class FamilyPages:
 
     Notes
     -----
-    The template ``about.html`` is its section of the page about these pages.
+    The template ``about.html`` is its section of the page about these pages; ``pandas.html``, where there is one, its
+    lines of Python there, which read its tables.
     """
 
     package: str
