@@ -1,4 +1,4 @@
-"""Prefect flows and the ``xv`` command line: they schedule what ``xvcore.stages`` does and add no numbers."""
+"""Prefect flows and the ``xv`` command line: they schedule what ``xvcore`` computes and add no numbers."""
 
 from flows.logs import heed
 

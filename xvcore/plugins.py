@@ -26,7 +26,8 @@ from xvcore.errors import in_one_line
 logger = logging.getLogger(__name__)
 
 GROUP = "xv.plugins"
-_problems: dict[str, str] = {}
+_problems: dict[str, tuple[str, str]] = {}
+"""Name of the plug-in and reason, by module."""
 _at_work: ContextVar[bool] = ContextVar("at_work", default=False)
 
 
@@ -58,7 +59,10 @@ def plugins() -> tuple[Plugin, ...]:
 
 def problems() -> dict[str, str]:
     """Return why modules of plug-ins could not be imported, by the name of the plug-in; of those tried so far."""
-    return dict(_problems)
+    found: dict[str, list[str]] = {}
+    for name, reason in _problems.values():
+        found.setdefault(name, []).append(reason)
+    return {name: "; ".join(reasons) for name, reasons in sorted(found.items())}
 
 
 def extend(pattern: str) -> None:
@@ -69,7 +73,7 @@ def extend(pattern: str) -> None:
     pattern : below the plug-in; empty: the plug-in alone
     """
     for plugin in plugins():
-        if plugin.name not in _problems and imported(plugin, plugin.module) and pattern:
+        if imported(plugin, plugin.module) and pattern:
             for name in modules(f"{plugin.module}.{pattern}"):
                 imported(plugin, name)
 
@@ -93,13 +97,16 @@ def modules(pattern: str) -> dict[str, Path]:
 
 
 def imported(plugin: Plugin, module: str) -> bool:
-    """Import a module of a plug-in and say whether that went well; if not, :func:`problems` has the reason."""
+    """Import a module of a plug-in and say whether that went well; what failed once is not tried again."""
+    if module in _problems:
+        return False
     token = _at_work.set(True)
     try:
         importlib.import_module(module)
     except Exception as error:  # noqa: BLE001  other people's code: it is named, and does not take the others down
-        _problems[plugin.name] = f"{module}: {type(error).__name__}: {in_one_line(error)}"
-        logger.warning("plug-in %s (%s) is left out: %s", plugin.name, plugin.package, _problems[plugin.name])
+        reason = f"{module}: {type(error).__name__}: {in_one_line(error)}"
+        _problems[module] = (plugin.name, reason)
+        logger.warning("plug-in %s (%s) is left out: %s", plugin.name, plugin.package, reason)
         return False
     finally:
         _at_work.reset(token)

@@ -18,16 +18,12 @@ class Registry(Generic[Entry]):
     ----------
     kind : what an entry is, for messages, e.g. ``"method"``
     pattern : dotted name with ``*`` of the modules that register entries: ``"xvcore.data.*"`` those of a package,
-        ``"xvcore.*.tables"`` that one of each folder
-    in_plugin : the same below a plug-in (:mod:`xvcore.plugins`), beside the plug-in itself; None: for a pattern of each
-        folder what follows the folder, else nothing more
+        ``"xvcore.*.tables"`` that one of each folder, and of each plug-in (:mod:`xvcore.plugins`) that is a package
     """
 
-    def __init__(self, kind: str, pattern: str, *, in_plugin: str | None = None) -> None:
+    def __init__(self, kind: str, pattern: str) -> None:
         self.kind = kind
         self._pattern = pattern
-        head, _, rest = pattern.partition(".*.")
-        self._in_plugin = (rest if head == "xvcore" else "") if in_plugin is None else in_plugin
         self._entries: dict[str, Entry] = {}
         self._changes: dict[str, list[Callable[[Entry], Entry]]] = {}
         self._is_loaded = self._has_own = False
@@ -83,12 +79,17 @@ class Registry(Generic[Entry]):
             return
         with self._loading:
             self._load_own()
-            plugins.extend(self._in_plugin)
+            plugins.extend(self._pattern.partition(".*.")[2])
             self._is_loaded = True
 
     def _load_own(self) -> None:
         """Import xv's own modules; whoever is imported by one of them finds it so already."""
-        if not self._has_own:
-            self._has_own = True
+        if self._has_own:
+            return
+        self._has_own = True
+        try:
             for module in plugins.modules(self._pattern):
                 importlib.import_module(module)
+        except BaseException:
+            self._has_own = False  # what is left out would be unknown without a word
+            raise

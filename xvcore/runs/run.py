@@ -15,6 +15,7 @@ from xvcore.errors import UnknownNameError, XvError, unknown_name
 from xvcore.keys import digest, run_id
 from xvcore.models import Classifier, load, outputs_for
 from xvcore.parameters import as_dict
+from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
 from xvcore.store import Store
 
@@ -278,5 +279,6 @@ def _run_row(run: Run[Settings]) -> dict[str, Any]:
             "model_spec": run.spec.model,
             "class_map": dict(run.spec.class_map),
             "preprocessing": dataclasses.asdict(run.classifier.preprocessing),
+            **({"plugins": [each.package for each in plugins()]} if plugins() else {}),
         },
     }
