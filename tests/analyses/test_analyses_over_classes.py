@@ -207,7 +207,9 @@ MEASURED = {"images_per_second", "seconds"}
 """Columns of times, which no two runs share."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in ("occlusion", "masking") else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_a_network_in_memory_gives_the_numbers_that_its_address_gives(name: str, done, tmp_path: Path) -> None:
     _, _, (by_address, _) = done(name)
     known = by_address.classifier
