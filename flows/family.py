@@ -66,7 +66,7 @@ def command(settings: type[Settings], module: str) -> Command:
 
 def _request(settings: type[Settings], name: str, module: str) -> type[ClassesRequest]:
     filled_in = form(settings, "Settings")
-    asked: Any = (filled_in, Field(default_factory=filled_in, title="Settings", description="Every parameter"))
+    asked: Any = (filled_in, Field(default=filled_in(), description="Every parameter of the family"))
     request: type[ClassesRequest] = create_model(
         f"{name.title().replace('_', '')}Request",
         __base__=ClassesRequest,
