@@ -450,7 +450,7 @@ def test_what_an_address_does_not_say_of_the_input_stays():
         ("scale=255&mean=0.485,0.456,0.406&std=0.229,0.224,0.225", "nearly black"),
         ("scale=255&mean=300&std=1", "expected 0 … 255"),
         ("channels=gray", "order of channels 'gray'"),
-        ("channels=BGR", "did you mean bgr"),
+        ("channels=BGR", "known: bgr, rgb"),
         ("interpolation=area", "unknown interpolation"),
     ],
 )
