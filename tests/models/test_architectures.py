@@ -168,6 +168,39 @@ def test_a_timm_tag_chooses_weights_and_preprocessing():
     assert find("timm/resnet18").published["a3_in1k"].preprocessing == architecture.preprocessing
 
 
+def test_a_timm_name_without_a_tag_is_built_and_takes_a_file(tmp_path):
+    pytest.importorskip("timm")
+    drawn = load("timm/test_mambaout@random?classes=3")
+    torch.save(drawn.network.state_dict(), tmp_path / "w.pt")
+    loaded = load(f"timm/test_mambaout@{tmp_path / 'w.pt'}")
+    images = images_for(drawn)
+    assert torch.equal(loaded.logits(images), drawn.logits(images))
+    assert not find("timm/test_mambaout").published
+    with pytest.raises(XvError, match="has no published weights: give timm/test_mambaout@FILE"):
+        load("timm/test_mambaout")
+    for name in ("timm/test_mambaout.", "timm/resnet18.", "timm/test_mambaout.none"):
+        with pytest.raises(UnknownNameError, match="unknown"):
+            find(name)
+
+
+def test_every_timm_name_without_a_tag_resolves_or_is_no_classifier():
+    timm = pytest.importorskip("timm")
+    untagged = [
+        name
+        for name in timm.list_models()
+        if not all(each.tag for each in timm.models.get_arch_pretrained_cfgs(name).values())
+    ]
+    assert len(untagged) > 20
+    refused = []
+    for name in untagged:
+        try:
+            assert not find(f"timm/{name}").published
+        except ParameterError as error:
+            assert "is no classifier" in str(error)  # noqa: PT017  which of many names is refused is what is asked
+            refused.append(name)
+    assert len(refused) < 3, refused
+
+
 def test_a_timm_model_without_classes_has_no_published_weights():
     pytest.importorskip("timm")
     assert not find("timm/vit_small_patch14_dinov2").published

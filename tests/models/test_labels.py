@@ -105,6 +105,47 @@ def test_outputs_without_names_need_an_index(network):
         outputs_for(unnamed, [Klass("robin", "robin")], {"robin": "robin"})
 
 
+@pytest.mark.parametrize(
+    ("names", "ambiguous"),
+    [
+        (["crane", "crane"], "crane"),
+        (["crane", "crane, a bird"], "crane"),
+        (["Grus grus (crane)", "crane"], "crane"),
+        (["Cardigan", "cardigan"], "cardigan"),
+        (["café", "Cafe"], "cafe"),
+        (["jack-o'-lantern", "jack o' lantern"], "jack_o_lantern"),
+        (["1.crane", "2.crane"], "crane"),
+        (["maillot", "maillot tank suit"], "maillot"),
+        (["crane bird", "crane"], "Crane"),
+    ],
+)
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_a_name_of_two_outputs_is_nobodys(names, ambiguous, is_turned, network):
+    labels = [*(reversed(names) if is_turned else names), "a", "b", "c", "d"]
+    named = replace(network, outputs=labelled(labels))
+    for classes, class_map in (([Klass("x", ambiguous)], {}), ([Klass("x")], {"x": ambiguous})):
+        with pytest.raises(LabelError, match="2 outputs are named"):
+            outputs_for(named, classes, class_map)
+    assert outputs_for(named, [Klass("x", ambiguous)], {"x": "1"}) == {"x": 1}
+
+
+def test_the_whole_list_of_synonyms_of_an_output_is_its_name(birds):
+    found = outputs_for(birds, [Klass("a", "crane, construction machine"), Klass("b", "Grus grus (Crane)")], {})
+    assert found == {"a": 4, "b": 3}
+
+
+def test_imagenet_without_wordnet_ids_refuses_what_the_ids_tell_apart(network):
+    names = [output.name for output in imagenet_outputs()]
+    named = replace(network, outputs=labelled(names), n_classes=1000)
+    refused = []
+    for output in imagenet_outputs():
+        try:
+            assert outputs_for(named, [Klass("x", output.name)], {}) == {"x": output.index}
+        except LabelError:
+            refused.append(output.name)
+    assert refused == ["Cardigan", "cardigan", "crane", "maillot"]
+
+
 def test_two_classes_on_one_output_must_be_meant(birds):
     classes = [Klass("a", "Indigo Bunting"), Klass("b", "Passerina cyanea")]
     with pytest.raises(LabelError, match="several classes fall on one output"):
@@ -155,6 +196,24 @@ FORMS = {
     "wnid name, indexed from one": "1 n01440764 tench\n2 n01443537 gold fish",
     "class index": json.dumps({"0": ["n01440764", "tench"], "1": ["n01443537", "gold fish"]}),
     "out of order": "1 n01443537 gold fish\n0 n01440764 tench\n",
+    "class to index": json.dumps({"n01443537 gold fish": 1, "n01440764 tench": 0}),
+    "configuration": json.dumps({"id2label": {"1": "n01443537 gold fish", "0": "n01440764 tench"}, "n_layers": 3}),
+    "configuration to index": json.dumps({"label2id": {"n01440764 tench": 0, "n01443537 gold fish": 1}}),
+    "wrapped": json.dumps({"class_to_idx": {"n01440764 tench": 0, "n01443537 gold fish": 1}}),
+    "table": "id,wnid,name\n0,n01440764,tench\n1,n01443537,gold fish\n",
+    "table of a European": "name;index;wnid\ngold fish;1;n01443537\ntench;0;n01440764\n",
+}
+TABLES = {
+    "header": 'index,name\n0,tench\n1,"3 Bundesliga, men"\n',
+    "header, out of order": 'Class Name,Class Index\n"3 Bundesliga, men",1\ntench,0\n',
+    "header, index called label": 'label,class\n0,tench\n1,"3 Bundesliga, men"\n',
+    "header, index called class": 'class,label\n0,tench\n1,"3 Bundesliga, men"\n',
+    "header, no index": "species\ttaxon_rank\tname\n-\t-\ttench\n-\t-\t3 Bundesliga, men\n",
+    "header, one name": 'name\ntench\n"3 Bundesliga, men"\n',
+    "header, names called otherwise": 'idx,species\n0,tench\n1,"3 Bundesliga, men"\n',
+    "no header": '0,tench\n1,"3 Bundesliga, men"\n',
+    "no header, names first": 'tench,0\n"3 Bundesliga, men",1\n',
+    "no header, counted from one": '"3 Bundesliga, men",2\ntench,1\n',
 }
 
 
@@ -163,6 +222,45 @@ def test_every_form_of_a_labels_file_says_the_same(form, tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text(FORMS[form], encoding="utf-8")
     assert read_labels(path) == (Output(0, "n01440764", "tench"), Output(1, "n01443537", "gold fish"))
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_every_form_of_a_table_says_the_same(form, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(TABLES[form], encoding="utf-8")
+    assert read_labels(path) == (Output(0, None, "tench"), Output(1, None, "3 Bundesliga, men"))
+
+
+def test_signs_of_maps_and_lists_stay_in_a_name(tmp_path):
+    path = tmp_path / "class_to_idx.json"
+    path.write_text(json.dumps({"a, b": 1, "c=d": 0, "7": 2}))
+    assert [output.name for output in read_labels(path)] == ["c=d", "a, b", "7"]
+
+
+def test_a_list_of_synonyms_is_no_table(tmp_path):
+    text = "pillow, label, class\ntench, Tinca tinca\ngoldfish\n"
+    (tmp_path / "labels.txt").write_text(text)
+    assert [output.name for output in read_labels(tmp_path / "labels.txt")][1:] == ["tench, Tinca tinca", "goldfish"]
+    (tmp_path / "labels.csv").write_text(text.partition("\n")[2])
+    assert [output.name for output in read_labels(tmp_path / "labels.csv")] == ["tench, Tinca tinca", "goldfish"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("index,name\n0,tench\n1\n", "row 3 has 1 cells, its header 2"),
+        ("index,name\n", "a header without rows"),
+        ("index\n0\n1\n", "none of the columns index has the names"),
+        ("index,name\n0,tench\n0,goldfish\n", "the indices are not"),
+        ("index,name\n0,tench\n1,\n", "output 1 has an empty name"),
+        ("what,ever\n0,tench\n", "cannot be told which has the names"),
+    ],
+)
+def test_a_table_that_cannot_be_told_is_refused(text, message, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=message):
+        read_labels(path)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +283,13 @@ def test_names_alone_or_with_an_index(text, tmp_path):
         ('{"a": "b"}', "index to"),
         ("[1, 2]", "expected a list of names"),
         ("{", "expected a list of names"),
+        ('{"a": 0, "b": 0}', "indices"),
+        ('{"a": 0, "a": 1}', "'a' is there twice"),
+        ('{"a": 0.0, "b": 1.5}', r"name to index.*found 'a': 0\.0"),
+        ('{"a": true, "b": 0}', "found 'a': True"),
+        ('{"hidden_size": 768, "id2label": {"0": 3}}', "indices"),
+        ('{"0": ["n01440764", 3]}', "index to name"),
+        ('["a", ""]', "output 1 has an empty name"),
         ("ImageId,PredictionString\nx,y", "header"),
     ],
 )

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
-from xvcore.errors import ParameterError, UnknownNameError
+from xvcore.errors import ParameterError, UnknownNameError, XvError
 from xvcore.models import Preprocessing, find
 
 SIZES = [(500, 375), (375, 500), (1000, 251), (224, 224), (180, 120), (97, 400), (257, 256)]
@@ -138,6 +138,24 @@ def test_the_key_tells_apart_what_makes_other_pixels_only():
         Preprocessing(interpolation="bicubic"),
     ]
     assert all(plain.key() != other.key() for other in others)
+
+
+def test_the_order_of_channels_is_the_networks_and_not_the_pictures():
+    image = picture(90, 60)
+    plain, turned = (Preprocessing((32, 40), 48, channels=channels) for channels in ("rgb", "bgr"))
+    pixels = plain.pixels(image)
+    assert torch.equal(turned.pixels(image), pixels)
+    assert turned.key() == plain.key()
+    assert torch.equal(turned.normalise(pixels[None]), plain.normalise(pixels[None])[:, [2, 1, 0]])
+    assert torch.equal(turned.in_order(turned.in_order(pixels[None])), pixels[None])
+
+
+@pytest.mark.parametrize(
+    "change", [{"channels": "gbr"}, {"mean": (0.0, float("nan"), 0.0)}, {"std": (1.0, float("inf"), 1.0)}]
+)
+def test_impossible_channels_are_refused(change):
+    with pytest.raises(XvError):
+        Preprocessing(**change)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ class Architecture:
     patches : which patch of the input an element of the last map sees; None where it sees (nearly) all of it
     has_own_weights : what ``build`` returns has weights worth looking at without a file
     layout : digest of the network's modules, where the name does not tell them
+    is_one_version : the name says which published weights are meant (a timm tag), hence what a file of them expects
     """
 
     name: str
@@ -89,6 +90,7 @@ class Architecture:
     patches: PatchGrid | None = None
     has_own_weights: bool = False
     layout: str = ""
+    is_one_version: bool = False
 
     @property
     def identity(self) -> str:

@@ -29,6 +29,7 @@ class Classifier:
     weights_sha256 : hexadecimal SHA-256 of the weights file (of the tensors where there is no file)
     n_classes : number of outputs
     outputs : what each output stands for, or None where it is not known
+    state : which of several state dicts in the weights file (:class:`xvcore.models.weights.Checkpoint`)
     """
 
     name: str
@@ -39,6 +40,7 @@ class Classifier:
     weights_sha256: str
     n_classes: int
     outputs: tuple[Output, ...] | None = dataclasses.field(default=None, repr=False)
+    state: str = ""
     _mean: Tensor = dataclasses.field(init=False, repr=False)
     _std: Tensor = dataclasses.field(init=False, repr=False)
 
@@ -85,7 +87,7 @@ class Classifier:
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ParameterError(f"images of shape {tuple(images.shape)}: expected batch × 3 × height × width")
-        normalised = (images - self._mean) / self._std
+        normalised = self.preprocessing.in_order((images - self._mean) / self._std)
         if images.shape[2:] == self.preprocessing.input_px:
             scores: Tensor = self.network(normalised)
             return scores

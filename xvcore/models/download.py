@@ -53,12 +53,40 @@ def fetch(url: str) -> Path:
 def expected_sha256(url: str) -> str:
     """Return the first digits of the file's SHA-256 as the URL tells them, or an empty text.
 
-    Either a fragment ``#sha256=HEX``, or a name such as torchvision's ``resnet18-f37072fd.pth``.
+    Either a fragment ``#sha256=HEX``, or a name such as torchvision's ``resnet18-f37072fd.pth``. Publishers name eight
+    digits or more; users have to name all (:func:`check_fragment`).
+
+    Raises
+    ------
+    WeightsError
+        A fragment that says something else.
     """
     fragment = re.fullmatch(r"sha256=([0-9a-fA-F]{8,64})", urlsplit(url).fragment)
+    if "#" in url and not fragment:
+        raise _bad_fragment(url)
     named = re.search(r"-([0-9a-f]{8,64})\.\w+$", urlsplit(url).path) if "download.pytorch.org" in url else None
     found = fragment or named
     return found.group(1).lower() if found else ""
+
+
+def check_fragment(url: str) -> None:
+    """Refuse a URL with a fragment other than ``#sha256=`` and all 64 digits: what is not understood checks nothing.
+
+    Raises
+    ------
+    WeightsError
+        Such a fragment.
+    """
+    if "#" in url and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", url.partition("#")[2]):
+        raise _bad_fragment(url)
+
+
+def _bad_fragment(url: str) -> WeightsError:
+    address, _, fragment = url.partition("#")
+    return WeightsError(
+        f"weights {address}: fragment {f'#{fragment}'!r}, expected #sha256= and the 64 hexadecimal digits "
+        f"of the file's SHA-256 ({len(fragment.partition('=')[2])} signs given)"
+    )
 
 
 def _file_name(url: str) -> str:

@@ -1,13 +1,14 @@
 """Which output of a network stands for which class of a dataset."""
 
+import csv
 import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +19,24 @@ from xvcore.models.architecture import Output
 from xvcore.models.classifier import Classifier
 
 WNID = re.compile(r"n\d{8}")
+SHARED = {"crane bird": "crane", "maillot tank suit": "maillot"}
+"""Outputs of ImageNet that torchvision renamed, since WordNet gives two of them one name: the new name and the old."""
+INDEX_COLUMNS = ("index", "idx", "id", "label_id", "class_id", "class_index", "class_idx", "output", "number")
+WNID_COLUMNS = ("wnid", "wordnet_id", "synset", "synset_id")
+NAME_COLUMNS = ("name", "class_name", "label_name", "class", "label", "category", "words", "description")
+"""What the columns of a table of labels may be called, the telling ones first."""
+WRAPPERS = (
+    "id2label",
+    "idx_to_class",
+    "label2id",
+    "class_to_idx",
+    "label_names",
+    "class_names",
+    "classes",
+    "labels",
+    "names",
+)
+"""Keys under which a model's configuration keeps its labels."""
 N_SHOWN = 5
 """Number of classes that a message spells out."""
 
@@ -87,19 +106,31 @@ def read_labels(path: Path) -> tuple[Output, ...]:
     """Return the outputs that a labels file names.
 
     Every line the same: ``index wnid name``, ``wnid name`` (``LOC_synset_mapping.txt``), ``index name`` (counted from
-    0 or from 1), or the name alone; without an index, the line's number is the output. JSON: a list of names, or
-    ``{"0": ["n01440764", "tench"], …}`` (``imagenet_class_index.json``).
+    0 or from 1), or the name alone; without an index, the line's number is the output.
+
+    JSON: a list of names; ``{"0": ["n01440764", "tench"], …}`` (``imagenet_class_index.json``); ``{"tench": 0, …}``
+    (``class_to_idx.json``); or either under one of :data:`WRAPPERS` (``id2label`` in the ``config.json`` of a model).
+
+    A table, with commas, semicolons or tabs: its header names the columns (:data:`INDEX_COLUMNS`,
+    :data:`WNID_COLUMNS`, :data:`NAME_COLUMNS`); in a ``.csv`` or ``.tsv`` without a header the column of consecutive
+    numbers is the index. A name with a comma stands in quotes.
 
     Raises
     ------
     LabelError
-        No such file, an empty line, or indices that are not consecutive.
+        No such file, an empty line or name, an index or name given twice, or indices that are not consecutive.
     """
     try:
         text = path.read_text(encoding="utf-8-sig").rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"labels {path}: cannot be read as a text file ({error})") from error
-    entries = _from_json(path, text) if text.startswith(("{", "[")) else _from_lines(path, text.splitlines())
+    if text.lstrip().startswith(("{", "[")):
+        entries = _from_json(path, text)
+    else:
+        entries = _from_table(path, text) or _from_lines(path, text.splitlines())
+    nameless = next((index for index, label in entries if not label.strip()), None)
+    if nameless is not None:
+        raise LabelError(f"labels {path}: output {nameless} has an empty name")
     first = min((index for index, _ in entries), default=0)
     by_index = {index - first: label for index, label in entries}
     if first not in (0, 1) or sorted(by_index) != list(range(len(entries))):
@@ -123,7 +154,9 @@ def outputs_for(
     """Return the index of the output that stands for each class, by class id.
 
     In this order: the explicit map; the WordNet id, where both the class and the outputs have one; the one output whose
-    name is the class's (see :func:`spellings`). Whatever is left is refused: a guess would explain the wrong output.
+    name is the class's (see :func:`spellings`). A name by which two outputs go is nobody's, even where it is all of the
+    name of one: the crane that is a machine and ``crane, a bird``. Whatever is left is refused: a guess would explain
+    the wrong output.
 
     Parameters
     ----------
@@ -219,8 +252,9 @@ class _Finder:
 
     def by_name(self, name: str) -> int:
         wanted, whole = spellings(name), _plain(name)
-        found = [output for output in self.outputs if wanted & _spellings(output.name)]
-        exact = [output for output in found if _plain(output.name) == whole]
+        found = [output for output in self.outputs if wanted & _names(output.name)]
+        # A name with synonyms says more than each of them: it may be all of one output's and part of another's.
+        exact = [output for output in found if _plain(output.name) == whole] if len(wanted) > 1 else []
         if len(exact) == 1 or len(found) == 1:
             return (exact if len(exact) == 1 else found)[0].index
         near = found or (self.near(wanted) if self.has_hints else [])
@@ -245,6 +279,13 @@ class _Finder:
 @lru_cache(maxsize=100_000)
 def _spellings(text: str) -> frozenset[str]:
     return frozenset(spellings(text))
+
+
+@lru_cache(maxsize=100_000)
+def _names(text: str) -> frozenset[str]:
+    """Return the names by which an output called so goes, the one that torchvision took from it included."""
+    names = _spellings(text)
+    return names | {SHARED[name] for name in names & SHARED.keys()}
 
 
 def _explicit(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> dict[str, str]:
@@ -286,11 +327,117 @@ def _shown(each: LabelledClass) -> str:
 
 def _from_json(path: Path, text: str) -> list[tuple[int, str]]:
     try:
-        content = json.loads(text)
-        items = content.items() if isinstance(content, dict) else enumerate(content)
-        return [(int(index), " ".join([label] if isinstance(label, str) else label)) for index, label in items]
-    except (ValueError, TypeError) as error:
-        raise LabelError(f"labels {path}: expected a list of names, or index to [wnid, name] ({error})") from error
+        content = json.loads(text, object_pairs_hook=partial(_once, path))
+    except ValueError as error:
+        raise LabelError(f"labels {path}: {_EXPECTED_JSON} ({error})") from error
+    if isinstance(content, dict):
+        key = next((each for each in WRAPPERS if isinstance(content.get(each), dict | list)), None)
+        content = content if key is None else content[key]
+    items = list(content.items() if isinstance(content, dict) else enumerate(content))
+    if items and isinstance(content, dict) and all(_is_whole(value) for _, value in items):
+        items = [(str(index), name) for name, index in items]
+    for index, label in items:
+        if not (str(index).isdecimal() and _is_label(label)):
+            raise LabelError(f"labels {path}: {_EXPECTED_JSON} (found {index!r:.40}: {label!r:.80})")
+    return [(int(index), label if isinstance(label, str) else " ".join(label)) for index, label in items]
+
+
+_EXPECTED_JSON = (
+    "expected a list of names, index to name or to [wnid, name], name to index, or one of these under "
+    f"{', '.join(WRAPPERS)}"
+)
+
+
+def _once(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; what is there twice would else be taken once without a word."""
+    twice = [key for key, number in Counter(key for key, _ in pairs).items() if number > 1]
+    if twice:
+        raise LabelError(f"labels {path}: {twice[0]!r} is there twice")
+    return dict(pairs)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+    )
+
+
+def _from_table(path: Path, text: str) -> list[tuple[int, str]] | None:
+    """Return the labels of a table; None for what is none."""
+    lines = text.splitlines() or [""]
+    delimiter = max(",;\t", key=lines[0].count)
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
+    except csv.Error as error:
+        raise LabelError(f"labels {path}: not a table that can be read ({error})") from error
+    header = [re.sub(r"\W+", "_", cell.lower()) for cell in rows[0]] if rows else []
+    known = [cell in (*INDEX_COLUMNS, *WNID_COLUMNS, *NAME_COLUMNS) for cell in header]
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _by_header(path, header, rows[1:]) if any(known) else _by_content(path, rows)
+    # In any other file two column names may as well be the synonyms of the first output, hence all have to be known.
+    return _by_header(path, header, rows[1:]) if len(known) > 1 and all(known) else None
+
+
+def _by_header(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise LabelError(f"labels {path}: row {number} has {len(row)} cells, its header {len(header)}")
+    if not rows:
+        raise LabelError(f"labels {path}: a header without rows")
+    columns = dict(zip(header, zip(*rows, strict=True), strict=False))
+    whole = [name for name in columns if _is_numbered(columns[name])]
+    # A column of numbers that is called class or label is the index where another one has the names.
+    index = next((name for name in (*INDEX_COLUMNS, *reversed(NAME_COLUMNS)) if name in whole), None)
+    if index in NAME_COLUMNS and len(columns) == 1:
+        index = None
+    wnid = next((name for name in columns if _is_wnid(columns[name])), None)
+    name = next((each for each in NAME_COLUMNS if each in columns and each not in (index, wnid)), None)
+    left = [each for each in columns if each not in (index, wnid)]
+    name = left[0] if name is None and len(left) == 1 else name
+    kept = [columns[each] for each in (wnid, name) if each is not None]
+    if not kept:
+        raise LabelError(
+            f"labels {path}: none of the columns {', '.join(header)} has the names; expected one called "
+            f"{' or '.join(NAME_COLUMNS)}, or of WordNet ids"
+        )
+    return _numbered(None if index is None else columns[index], kept)
+
+
+def _by_content(path: Path, rows: Sequence[Sequence[str]]) -> list[tuple[int, str]] | None:
+    """Return the labels of a table without a header; None where lines differ in length, as lists of synonyms do."""
+    if len({len(row) for row in rows}) != 1:
+        return None
+    columns = list(zip(*rows, strict=True))
+    index = next((column for column in columns if _is_numbered(column) and _is_count(list(map(int, column)))), None)
+    wnids = next((column for column in columns if _is_wnid(column)), None)
+    names = [column for column in columns if column is not index and column is not wnids]
+    if len(names) > 1 or not (names or wnids):
+        raise LabelError(
+            f"labels {path}: {len(columns)} columns, of which it cannot be told which has the names: give a header "
+            f"({', '.join((INDEX_COLUMNS[0], WNID_COLUMNS[0], NAME_COLUMNS[0]))})"
+        )
+    return _numbered(index, [column for column in (wnids, *names) if column is not None])
+
+
+def _numbered(index: Sequence[str] | None, columns: Iterable[Sequence[str]]) -> list[tuple[int, str]]:
+    labels = [" ".join(cells) for cells in zip(*columns, strict=True)]
+    return list(zip(range(len(labels)) if index is None else map(int, index), labels, strict=True))
+
+
+def _is_numbered(cells: Sequence[str]) -> bool:
+    return all(cell.isdecimal() for cell in cells)
+
+
+def _is_wnid(cells: Sequence[str]) -> bool:
+    return all(WNID.fullmatch(cell) for cell in cells)
+
+
+def _is_count(numbers: Sequence[int]) -> bool:
+    return sorted(numbers) in (list(range(len(numbers))), list(range(1, len(numbers) + 1)))
 
 
 def _from_lines(path: Path, lines: Sequence[str]) -> list[tuple[int, str]]:

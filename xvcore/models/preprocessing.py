@@ -19,6 +19,8 @@ RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 """Pillow's filters by name; all but ``nearest`` are antialiased."""
+CHANNELS = ("rgb", "bgr")
+"""Orders in which networks take the colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,9 @@ class Preprocessing:
     input_px : height and width of the network's input
     resize_px : length of the shorter side before the centre crop, aspect kept; a pair is height and width before the
         crop, aspect lost; None resizes to ``input_px`` without a crop, aspect lost
-    mean, std : of each colour channel in [0, 1]; the defaults are those of ImageNet
+    mean, std : of red, green and blue in [0, 1], whatever the order of channels; the defaults are those of ImageNet
     interpolation : Pillow's filter: nearest, bilinear, bicubic or lanczos
+    channels : order in which the network takes the colours, ``"rgb"`` or ``"bgr"``; pictures are RGB all the same
 
     Notes
     -----
@@ -76,6 +79,7 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    channels: str = "rgb"
 
     def __post_init__(self) -> None:
         if len(self.input_px) != 2 or min(self.input_px) < 1:
@@ -84,8 +88,12 @@ class Preprocessing:
             raise ParameterError(f"resize_px = {self.resize_px!r}: expected at least 1 pixel, or None")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ParameterError(f"mean = {self.mean!r}, std = {self.std!r}: expected three numbers each, std above 0")
+        if not np.isfinite((*self.mean, *self.std)).all():
+            raise ParameterError(f"mean = {self.mean!r}, std = {self.std!r}: expected finite numbers")
         if self.interpolation not in RESAMPLING:
             raise unknown_name("interpolation", self.interpolation, RESAMPLING)
+        if self.channels not in CHANNELS:
+            raise unknown_name("order of channels", self.channels, CHANNELS)
 
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 height width"]:
         """Return the picture resized and cropped, RGB in [0, 1]: the input before normalisation."""
@@ -104,9 +112,13 @@ class Preprocessing:
         return torch.from_numpy(np.array(cropped)).permute(2, 0, 1).contiguous().float() / 255
 
     def normalise(self, images: Images) -> Images:
-        """Return ``(images - mean) / std`` of each channel."""
+        """Return ``(images - mean) / std`` of each channel, in the order in which the network takes them."""
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        return (images - mean) / std
+        return self.in_order((images - mean) / std)
+
+    def in_order(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Return red, green and blue in the network's order, and the network's channels as red, green and blue."""
+        return images.flip(1) if self.channels == "bgr" else images
 
     def geometry(self, width: int, height: int) -> Geometry:
         """Return where the pixels of a picture of ``width`` × ``height`` go."""

@@ -14,7 +14,7 @@ from xvcore.errors import ParameterError, WeightsError, XvError, unknown_name
 from xvcore.models.architecture import Architecture, Output, PublishedWeights, StateDict
 from xvcore.models.labels import imagenet_outputs
 from xvcore.models.preprocessing import Preprocessing
-from xvcore.models.weights import read_checkpoint
+from xvcore.models.weights import head_axes, read_checkpoint
 
 PREFIX = "timm/"
 
@@ -31,18 +31,21 @@ def architecture(name: str) -> Architecture:
     UnknownNameError
         timm has no model of this name, or no weights of this tag.
     ParameterError
-        Its input is not RGB, or its preprocessing pads.
+        Its input is not RGB, its preprocessing pads, or it has no outputs for classes.
     XvError
         timm is not installed.
     """
     timm = _timm(name)
-    plain, _, tag = name.removeprefix(PREFIX).partition(".")
-    if not timm.models.is_model(plain):
+    plain, dot, tag = name.removeprefix(PREFIX).partition(".")
+    if not timm.models.is_model(plain) or (dot and not tag):
         raise unknown_name("architecture", name, (PREFIX + each for each in timm.list_models()))
-    configurations = {each.tag: each for each in timm.models.get_arch_pretrained_cfgs(plain).values()}
+    # A network without published weights has one configuration without a tag.
+    configurations = {each.tag or "": each for each in timm.models.get_arch_pretrained_cfgs(plain).values()}
     if tag and tag not in configurations:
-        raise unknown_name(f"weights of {PREFIX}{plain}", tag, configurations)
+        raise unknown_name(f"weights of {PREFIX}{plain}", tag, filter(None, configurations))
     first = configurations[tag] if tag else next(iter(configurations.values()))
+    if not first.num_classes and not head_axes(_build(first), 10)[0]:
+        raise ParameterError(f"{name} returns features whatever number of classes is asked for: it is no classifier")
     published = [_published(name, each) for each in (first, *configurations.values()) if _is_classifier(each)]
     return Architecture(
         name,
@@ -51,6 +54,7 @@ def architecture(name: str) -> Architecture:
         first.num_classes or 1000,
         outputs=_outputs(first.num_classes),
         published={weights.name: weights for weights in published},
+        is_one_version=bool(tag),
     )
 
 
@@ -64,7 +68,7 @@ class _Build:
 
 
 def _build(configuration: Any) -> _Build:
-    tagged = f"{configuration.architecture}.{configuration.tag}"
+    tagged = ".".join(filter(None, (configuration.architecture, configuration.tag)))
     return _Build(_timm(tagged).create_model, tagged)
 
 

@@ -1,8 +1,12 @@
 """Weights files: read safely, unwrapped, fitted strictly to an architecture."""
 
 import hashlib
+import logging
 import pickle
-from collections import OrderedDict
+import re
+import struct
+import warnings
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +18,26 @@ from torch import Tensor, nn
 from xvcore.errors import WeightsError
 from xvcore.models.architecture import Architecture, StateDict
 
+logger = logging.getLogger(__name__)
+
+AVERAGED = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "model_ema_state_dict",
+    "model_state_dict_ema",
+    "ema_model",
+    "ema_model_state_dict",
+    "ema",
+    "model_swa",
+    "swa_model",
+    "swa_state_dict",
+)
+"""Keys under which training scripts keep the running mean of the weights, by which they judge a network."""
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 """Keys under which training scripts keep the state dict."""
+COUNTER = "n_averaged"
+"""What ``torch.optim.swa_utils.AveragedModel`` counts beside the weights."""
 PREFIXES = ("module.", "model.", "network.", "_orig_mod.")
 """What data-parallel wrappers, trainers and ``torch.compile`` put before every key."""
 
@@ -31,6 +53,7 @@ class Checkpoint:
     state : its tensors by name, as stored (float16 stays float16)
     outputs : name of each output, where the file says so itself (our own format)
     architecture : name of the architecture, where the file says so itself
+    key : under which the state dict was; empty for a bare one and for the first of :data:`WRAPPERS` in the file
     """
 
     path: Path
@@ -38,34 +61,40 @@ class Checkpoint:
     state: StateDict
     outputs: tuple[str, ...] = ()
     architecture: str | None = None
+    key: str = ""
 
 
-def read_checkpoint(path: Path, expected_sha256: str = "") -> Checkpoint:
+def read_checkpoint(path: Path, expected_sha256: str = "", key: str | None = None) -> Checkpoint:
     """Return the state dict of a ``torch.save`` or ``.safetensors`` file, without running any code in it.
 
-    Our own format is ``{"state_dict": …, "xv": {"outputs": [names], "architecture": name}}``.
+    Our own format is ``{"state_dict": …, "xv": {"outputs": [names], "architecture": name}}``. Of several state dicts in
+    a file, the first of :data:`AVERAGED` is taken that has a tensor for each one of the first of :data:`WRAPPERS` (what
+    a training averages is what it evaluates), else the latter. Such a choice is logged as a warning.
 
     Parameters
     ----------
     path : the file
     expected_sha256 : the hexadecimal digest that the file must have, or its first digits; empty allows any
+    key : under which the state dict is; None goes by the rule
 
     Raises
     ------
     WeightsError
-        Not such a file, another digest, or it holds other things than tensors.
+        Not such a file, another digest, no such key, or it holds other things than tensors of real numbers.
     """
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"weights {path}: cannot be read ({error})") from error
     if not sha256.startswith(expected_sha256):
         raise WeightsError(
             f"weights {path}: SHA-256 is {sha256}, expected {expected_sha256}; remove the file and retry"
         )
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    state = _state(path, content)
-    ours = content.get("xv")
-    ours = ours if isinstance(ours, Mapping) else {}
-    return Checkpoint(path, sha256, state, tuple(map(str, ours.get("outputs") or ())), ours.get("architecture"))
+    chosen, state = _state(path, content, key)
+    outputs, architecture = _told(path, content)
+    return Checkpoint(path, sha256, state, outputs, architecture, chosen)
 
 
 def fit(
@@ -85,14 +114,19 @@ def fit(
     WeightsError
         Missing or unexpected keys, other shapes, NaN or infinite weights.
     """
-    head, expected = _head(build, architecture.n_classes)
+    head, expected = head_axes(build, architecture.n_classes)
     state = architecture.adapt(_without_prefix(state, expected))
     sizes = {state[key].shape[axis] for key, axis in head.items() if key in state and state[key].ndim > axis}
     n_classes = sizes.pop() if len(sizes) == 1 else architecture.n_classes
     network = _quietly(build, n_classes)
     wanted: StateDict = network.state_dict()
     _check_keys(architecture.name, wanted, state, source)
-    broken = [key for key in state if state[key].is_floating_point() and not state[key].isfinite().all()]
+    whole = [
+        f"{key} ({_kind(state[key])})" for key in state if wanted[key].is_floating_point() and _is_whole(state[key])
+    ]
+    if whole:
+        raise WeightsError(f"weights {source}: whole numbers where {architecture.name} has real ones in {_few(whole)}")
+    broken = [key for key in state if state[key].is_floating_point() and not state[key].float().isfinite().all()]
     if broken:
         raise WeightsError(f"weights {source}: NaN or infinite values in {_few(broken)}")
     complete = OrderedDict((key, state.get(key, wanted[key])) for key in wanted)
@@ -140,7 +174,7 @@ def _quietly(build: Callable[[int], nn.Module], n_classes: int) -> nn.Module:
         return build(n_classes)
 
 
-def _head(build: Callable[[int], nn.Module], n_classes: int) -> tuple[dict[str, int], set[str]]:
+def head_axes(build: Callable[[int], nn.Module], n_classes: int) -> tuple[dict[str, int], set[str]]:
     """Return the axis of each tensor that grows with the number of outputs, and the names of all tensors.
 
     Two networks that differ in their number of outputs only are laid out without memory and compared: no name of a
@@ -183,13 +217,37 @@ def _size(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "scalar"
 
 
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    OSError,
+    struct.error,
+)
+"""What ``torch.load`` raises on files that are cut off or overwritten."""
+
+
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of what is refused below anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(f"weights {path}: not a file of tensors alone; save the state dict and give that") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(f"weights {path}: torch cannot read it ({error})") from error
+        found = re.search(r"WeightsUnpickler error:\s*(.+?)(?= was not an allowed|\n|$)", str(error))
+        reason = found.group(1) if found else str(error).partition("\n")[0]
+        raise WeightsError(
+            f"weights {path}: not a file of tensors alone, or a damaged one ({reason}); save the state dict, give that"
+        ) from error
+    except _DAMAGED as error:
+        reason = str(error).partition("\n")[0] or "it ends too early"
+        raise WeightsError(
+            f"weights {path}: torch cannot read it, it is damaged or no such file ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def _read_safetensors(path: Path) -> StateDict:
@@ -200,24 +258,112 @@ def _read_safetensors(path: Path) -> StateDict:
         raise WeightsError(f"weights {path} need the package safetensors: pip install safetensors") from error
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"weights {path}: safetensors cannot read it ({error})") from error
 
 
-def _state(path: Path, content: Any) -> StateDict:
-    """Return the mapping of names to tensors, from under the wrapper if there is one."""
-    if isinstance(content, Mapping):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-        if inner and all(isinstance(value, Tensor) for value in inner.values()):
-            return dict(inner)
-        seen = f"a dict of {_few(map(str, content))}"
-    else:
-        seen = f"a {type(content).__name__}"
-    raise WeightsError(f"weights {path} hold {seen}: expected a state dict, bare or under one of {', '.join(WRAPPERS)}")
+def _state(path: Path, content: Any, key: str | None) -> tuple[str, StateDict]:
+    """Return the key of the state dict (see :class:`Checkpoint`), and its tensors by name."""
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"weights {path} hold {_seen(content)}: expected a state dict, {_expected()}")
+    wrapped = {each: content[each] for each in content if isinstance(each, str) and _is_state(content[each])}
+    if key is not None and key not in wrapped:
+        inside = f"the state dicts {', '.join(wrapped)}" if wrapped else _seen(content)
+        raise WeightsError(f"weights {path} hold {inside}: no state dict state={key}")
+    usual = next((each for each in WRAPPERS if each in wrapped), None)
+    chosen = key or _averaged(wrapped, usual) or usual
+    if chosen is None:
+        if not _is_state(content):
+            choice = f"; choose by state={' or state='.join(wrapped)}" if wrapped else ""
+            raise WeightsError(f"weights {path} hold {_seen(content)}: expected a state dict, {_expected()}{choice}")
+        return "", _checked(path, content)
+    others = [each for each in wrapped if each != chosen and _is_complete(wrapped[each], wrapped[chosen])]
+    others += [each for each in wrapped if each in AVERAGED and each not in (chosen, *others)]
+    if others and key is None:
+        logger.warning(
+            "weights %s hold several state dicts: taken is %s (an averaged one if it is complete); choose by state=%s",
+            path,
+            chosen,
+            " or state=".join((chosen, *others)),
+        )
+    return "" if chosen == usual else chosen, _checked(path, wrapped[chosen])
+
+
+def _averaged(wrapped: Mapping[str, Mapping[Any, Tensor]], usual: str | None) -> str | None:
+    found = (each for each in AVERAGED if each in wrapped)
+    return next((each for each in found if usual is None or _is_complete(wrapped[each], wrapped[usual])), None)
+
+
+def _is_complete(state: Mapping[Any, Tensor], other: Mapping[Any, Tensor]) -> bool:
+    """Say whether a state dict has a tensor of the same shape for each of another; scalars are counters."""
+    one, wanted = (Counter(tuple(each.shape) for each in tensors.values() if each.ndim) for tensors in (state, other))
+    return not wanted - one
+
+
+def _is_state(content: Any) -> bool:
+    return isinstance(content, Mapping) and bool(content) and all(isinstance(each, Tensor) for each in content.values())
+
+
+def _seen(content: Any) -> str:
+    return f"a dict of {_few(map(str, content))}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
+
+
+def _expected() -> str:
+    return f"bare or under one of {', '.join((*WRAPPERS, *AVERAGED))}"
+
+
+def _checked(path: Path, state: Mapping[Any, Tensor]) -> StateDict:
+    """Return the tensors by name; refuse names that are no text, and all but dense tensors of real numbers."""
+    strange = [f"{key!r} ({type(key).__name__})" for key in state if not isinstance(key, str)]
+    if strange:
+        raise WeightsError(f"weights {path}: names of tensors that are no text: {_few(strange)}")
+    others = [f"{key} ({_kind(tensor)})" for key, tensor in state.items() if not _is_plain(tensor)]
+    if others:
+        raise WeightsError(f"weights {path}: expected dense tensors of real numbers, but found {_few(others)}")
+    return dict(state)
+
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    is_dense = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested
+    return is_dense and tensor.dtype in (*_DTYPES, *_WHOLE)
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    return tensor.dtype in _WHOLE
+
+
+def _kind(tensor: Tensor) -> str:
+    """Return what a tensor is, in words: sparse, without values, quantised, complex, or its type."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_meta:
+        return f"meta, without values: {kind}"
+    if tensor.layout != torch.strided:
+        return f"{str(tensor.layout).removeprefix('torch.')} {kind}"
+    return f"nested {kind}" if tensor.is_nested else f"quantised {kind}" if tensor.is_quantized else kind
+
+
+def _told(path: Path, content: Any) -> tuple[tuple[str, ...], str | None]:
+    """Return the names of the outputs and of the architecture, where the file is in our own format."""
+    ours = content.get("xv") if isinstance(content, Mapping) else None
+    if not isinstance(ours, Mapping):
+        return (), None
+    outputs, architecture = ours.get("outputs") or (), ours.get("architecture")
+    if not isinstance(outputs, list | tuple) or not isinstance(architecture, str | None):
+        raise WeightsError(
+            f"weights {path}: xv says outputs {outputs!r:.80} of architecture {architecture!r:.80}, expected a list of "
+            "names and a name"
+        )
+    return tuple(map(str, outputs)), architecture
 
 
 def _without_prefix(state: StateDict, expected: set[str]) -> StateDict:
-    """Return the state dict without what wrappers put before every key."""
+    """Return the state dict without what wrappers put before every key, and beside them."""
+    if COUNTER in state and COUNTER not in expected:
+        state = {key: tensor for key, tensor in state.items() if key != COUNTER}
     for prefix in PREFIXES:
         if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in expected):
             return _without_prefix({key.removeprefix(prefix): state[key] for key in state}, expected)

@@ -57,6 +57,7 @@ class Originals:
 def shared_folder(run: Mapping[str, Any], topic_name: str) -> str:
     """Return the folder of a class's pictures; networks that see the same pixels share it."""
     env = json.loads(run["env"] or "{}")
-    preprocessing = {name: value for name, value in env.get("preprocessing", {}).items() if name not in ("mean", "std")}
+    unseen = ("mean", "std", "channels")
+    preprocessing = {name: value for name, value in env.get("preprocessing", {}).items() if name not in unseen}
     seen = digest([run["dataset"], run["split"], run["input_px"], preprocessing], 8)
     return f"images/{seen}/{topic_name}"

@@ -220,7 +220,13 @@ def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier)
         "model": classifier.name,
         "architecture": classifier.architecture.identity,
         "weights_sha256": classifier.weights_sha256,
-        "preprocessing": {**preprocessing.key(), "mean": list(preprocessing.mean), "std": list(preprocessing.std)},
+        **({"state": classifier.state} if classifier.state else {}),
+        "preprocessing": {
+            **preprocessing.key(),
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            **({"channels": preprocessing.channels} if preprocessing.channels != "rgb" else {}),
+        },
         "outputs": digest([output.wnid or output.name for output in outputs]) if outputs else None,
         "class_map": dict(spec.class_map),
         "dataset": dataset.name,
@@ -228,7 +234,7 @@ def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier)
         "params": as_dict(spec.settings),
         "method_version": spec.settings.version,
         **(
-            {"networks": [load(each).weights_sha256 for each in networks]}
+            {"networks": [f"{each.weights_sha256}{each.state and '#'}{each.state}" for each in map(load, networks)]}
             if (networks := spec.settings.networks)
             else {}
         ),
@@ -280,5 +286,6 @@ def _run_row(run: Run[Settings]) -> dict[str, Any]:
             "class_map": dict(run.spec.class_map),
             "preprocessing": dataclasses.asdict(run.classifier.preprocessing),
             **({"plugins": [each.package for each in plugins()]} if plugins() else {}),
+            **({"state": run.classifier.state} if run.classifier.state else {}),
         },
     }

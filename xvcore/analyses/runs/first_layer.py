@@ -77,9 +77,10 @@ def _filters(results: Results, run: Run[FirstLayersOverClasses], title: str) -> 
     """Draw the filters that look at colours; each in its own contrast, zero is grey."""
     table = results.joined("first_layer")
     layer = str(table.loc[table["model"] == run.classifier.name, "layer"].iloc[0])
-    weights = run.classifier.network.get_parameter(f"{layer}.weight").detach().float().cpu().numpy()
-    if weights.shape[1] != 3:
+    filters = run.classifier.network.get_parameter(f"{layer}.weight").detach().float().cpu()
+    if filters.shape[1] != 3:
         return picture_grid(title, (), ())
+    weights = run.classifier.preprocessing.in_order(filters).numpy()
     scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
     shown = (127.5 + 127.5 * weights / np.where(scale > 0, scale, 1)).round().astype(np.uint8).transpose(0, 2, 3, 1)
     padded = np.pad(shown, ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=255)
