@@ -193,6 +193,32 @@ def test_class_statistics_count_the_strongest_images(classifier, images, first):
         assert row["class_entropy"] == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-6)
 
 
+@pytest.mark.parametrize("n_images", [2, 3, 4, 8, 9])
+def test_class_statistics_are_never_over_all_images_that_were_seen(classifier, images, n_images):
+    kept, shown = 8, 3
+    class_ids = ["cat", "bird"] * (N_IMAGES // 2 + 1)
+    tops = scan(classifier, images, [list(range(n_images))], kept=kept)
+    units = tops.units(class_ids[:n_images], shown=shown)
+    counted = kept if n_images > kept else shown if n_images > shown else 0
+    top = tops.top(class_ids[:n_images], first=counted)
+    shares = top.groupby(["layer", "unit"])["image_id"].agg(lambda each: each.value_counts(normalize=True).max())
+    found = units.set_index(["layer", "unit"])
+    statistics = ["top_class_id", "top_class_share", "class_entropy"]
+    assert found.loc[~found.index.isin(shares.index), statistics].isna().all(axis=None)
+    np.testing.assert_allclose(found.loc[shares.index, "top_class_share"], shares.astype(float), rtol=1e-6)
+    assert len(shares) == (~units["dead"]).sum() * (counted > 0)
+    without = tops.units(class_ids[:n_images])
+    assert without.loc[~units["dead"], statistics].isna().all(axis=None) == (n_images <= kept)
+
+
+def test_a_map_that_is_no_number_is_not_seen_by_the_class_statistics(classifier, images):
+    images = images.clone()
+    images[4, :, 3, 3] = torch.nan
+    units = scan(classifier, images, [list(range(KEPT + 1))]).units(["a"] * (KEPT + 1))
+    assert (units["n_images"] == KEPT).all()
+    assert units[["top_class_id", "top_class_share", "class_entropy"]].isna().all(axis=None)
+
+
 def test_maps_that_are_no_numbers_are_left_out_and_counted(classifier, images):
     images = images.clone()
     images[4, :, 3, 3] = torch.nan
