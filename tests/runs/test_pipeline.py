@@ -9,9 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,7 @@ from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.run import RunSpec, announce, chosen_classes, conclude, open_run
 from xvcore.store import SCHEMAS, Store
+from xvcore.visual_summaries.method.proposals import SelectiveSearch
 from xvcore.visual_summaries.settings import VisualSummaries
 from xvcore.visual_summaries.stages.propose import proposals_id
 
@@ -347,3 +350,32 @@ def test_killed_at_random_moments_and_restarted_the_tables_are_the_same(tmp_path
             pd.read_parquet(path)  # a torn file would raise
     subprocess.run([*command, str(disturbed), here], check=True, env=environment)
     assert_equal(*(tables(each, run.run_id, class_ids) for each in (undisturbed, disturbed)))
+
+
+class Watched(SelectiveSearch):
+    """Notes in which threads pictures are searched."""
+
+    threads: ClassVar[set[str]] = set()
+
+    def __call__(self, picture: np.ndarray) -> torch.Tensor:
+        self.threads.add(threading.current_thread().name)
+        return super().__call__(picture)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_regions_are_searched_in_as_many_threads_as_the_run_was_given(tmp_path: Path, n_threads: int) -> None:
+    settings = replaced(VisualSummaries(), {**QUICK, "mask.smooth_steps": "1", "mask.crisp_steps": "1"})
+    run = open_run(spec(tmp_path, settings=dataclasses.replace(settings, proposals=Watched(n_boxes=60))))
+    class_id = run.dataset.classes[0].class_id
+    announce(run, [class_id])
+    pipeline.begin(run, class_id)
+    before = torch.get_num_threads()
+    Watched.threads.clear()
+    torch.set_num_threads(n_threads)
+    try:
+        for verb in ("predict", "mask", "propose"):
+            pipeline.run_stage(run, class_id, verb)
+    finally:
+        torch.set_num_threads(before)
+    assert 1 <= len(Watched.threads) <= n_threads
+    assert all(name.startswith("propose") for name in Watched.threads)

@@ -136,6 +136,37 @@ def test_a_map_whose_size_does_not_follow_the_image_takes_the_whole_image(images
     torch.testing.assert_close(found.pictures[1], expected)
 
 
+class OfOneSize(nn.Module):
+    """Adds a table to a map, or looks at the size, as networks with positions do."""
+
+    def __init__(self, *, checks):
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 6, 3, 2), nn.Conv2d(6, 5, 3), nn.Linear(5, 3)
+        self.table = nn.Parameter(torch.randn(1, 6, 33, 33))
+        self.relu, self.checks = nn.ReLU(), checks
+
+    def forward(self, x):
+        if self.checks:
+            assert x.shape[2:] == (PX, PX), "another size"
+        x = self.relu(self.first(x) + self.table)
+        return self.head(F.max_pool2d(self.relu(self.second(x)), 3).mean((2, 3)))
+
+
+@pytest.mark.parametrize("checks", [True, False])
+@pytest.mark.parametrize("name", ["relu:1", "relu:2"])
+def test_a_network_of_one_size_takes_the_whole_image(images, checks, name):
+    torch.manual_seed(5)
+    classifier = wrapped(OfOneSize(checks=checks).double())
+    layer = layers_of(classifier, [name])[name]
+    assert max(layer.field.size) < PX
+    seeds = torch.tensor([(1, 20, 3), (2, 0, 28)])
+    found = Deconvnet().project(classifier, layer, images[:2], seeds)
+    for index in range(2):
+        expected, activation = literal(classifier, layer, images[index], seeds[index], BackwardRule())
+        torch.testing.assert_close(found.pictures[index], expected)
+        torch.testing.assert_close(found.activations[index], activation)
+
+
 def test_fully_connected_units_see_the_whole_image():
     classifier = load("alexnet@random?classes=3")
     layer = layers_of(classifier, ["classifier.2"])["classifier.2"]

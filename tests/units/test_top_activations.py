@@ -193,6 +193,32 @@ def test_class_statistics_count_the_strongest_images(classifier, images, first):
         assert row["class_entropy"] == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-6)
 
 
+@pytest.mark.parametrize("n_images", [2, 3, 4, 8, 9])
+def test_class_statistics_are_never_over_all_images_that_were_seen(classifier, images, n_images):
+    kept, shown = 8, 3
+    class_ids = ["cat", "bird"] * (N_IMAGES // 2 + 1)
+    tops = scan(classifier, images, [list(range(n_images))], kept=kept)
+    units = tops.units(class_ids[:n_images], shown=shown)
+    counted = kept if n_images > kept else shown if n_images > shown else 0
+    top = tops.top(class_ids[:n_images], first=counted)
+    shares = top.groupby(["layer", "unit"])["image_id"].agg(lambda each: each.value_counts(normalize=True).max())
+    found = units.set_index(["layer", "unit"])
+    statistics = ["top_class_id", "top_class_share", "class_entropy"]
+    assert found.loc[~found.index.isin(shares.index), statistics].isna().all(axis=None)
+    np.testing.assert_allclose(found.loc[shares.index, "top_class_share"], shares.astype(float), rtol=1e-6)
+    assert len(shares) == (~units["dead"]).sum() * (counted > 0)
+    without = tops.units(class_ids[:n_images])
+    assert without.loc[~units["dead"], statistics].isna().all(axis=None) == (n_images <= kept)
+
+
+def test_a_map_that_is_no_number_is_not_seen_by_the_class_statistics(classifier, images):
+    images = images.clone()
+    images[4, :, 3, 3] = torch.nan
+    units = scan(classifier, images, [list(range(KEPT + 1))]).units(["a"] * (KEPT + 1))
+    assert (units["n_images"] == KEPT).all()
+    assert units[["top_class_id", "top_class_share", "class_entropy"]].isna().all(axis=None)
+
+
 def test_maps_that_are_no_numbers_are_left_out_and_counted(classifier, images):
     images = images.clone()
     images[4, :, 3, 3] = torch.nan
@@ -295,3 +321,53 @@ def test_a_gpu_finds_the_same_places(classifier, images):
     found = scan(moved, images.cuda(), batches_of(range(N_IMAGES), 4)).top(IDS)
     expected = literal(classifier, images, KEPT)
     np.testing.assert_allclose(found["activation"], expected["activation"], rtol=1e-3)
+
+
+class Merging(nn.Module):
+    """Maps with channels last whose places are merged, as in Swin; and maps of which nobody can tell the channels."""
+
+    def __init__(self, n_classes=3):
+        super().__init__()
+        self.first, self.norm, self.reduction = nn.Conv2d(3, 6, 3, padding=1), nn.LayerNorm(24), nn.Linear(24, 5)
+        self.relu, self.turned, self.mixed = nn.ReLU(), nn.Identity(), nn.Identity()
+        self.last, self.head = nn.Conv2d(5, 4, 1), nn.Linear(4, n_classes)
+
+    def forward(self, x):
+        x = self.first(x).permute(0, 2, 3, 1)
+        x = torch.cat([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1)
+        x = self.relu(self.reduction(self.norm(x)))
+        x = self.turned(x.permute(0, 3, 1, 2))
+        x = self.mixed(torch.einsum("bchw,hk->bckw", x, torch.ones(6, 6)))
+        return self.head(self.last(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "n_units", "size"),
+    [
+        ("first", 6, (12, 12)),
+        ("norm", 24, (6, 6)),
+        ("reduction", 5, (6, 6)),
+        ("turned", 5, (6, 6)),
+        ("last", 4, (6, 6)),
+    ],
+)
+def test_units_of_a_named_layer_are_its_channels_wherever_they_stand(images, name, n_units, size):
+    torch.manual_seed(8)
+    classifier = classifier_of(Merging())
+    summary = TopActivations(kept=4)
+    (layer,) = summary.layers(classifier, [name])
+    assert (layer.n_units, layer.size) == (n_units, size)
+    kept = []
+    handle = classifier.network.get_submodule(name).register_forward_hook(lambda *call: kept.append(call[2]))
+    numbers = torch.arange(5)
+    tops = summary.of_batch(classifier, images[:5], numbers, summary.empty(classifier, [name]))
+    handle.remove()
+    is_last = name in ("norm", "reduction")
+    maxima = kept[-1].detach().amax((1, 2) if is_last else (2, 3))
+    expected = maxima.T.sort(1, descending=True).values[:, :4]
+    torch.testing.assert_close(tops.values, expected)
+
+
+def test_a_named_layer_whose_channels_cannot_be_told_is_refused():
+    with pytest.raises(XvError, match="layer mixed returns 5 × 6 × 6 for an image: it cannot be told"):
+        TopActivations().layers(classifier_of(Merging()), ["mixed"])

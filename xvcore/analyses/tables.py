@@ -248,7 +248,7 @@ declare(
             count("unit", "number of the filter in its layer, from 0"),
             key("kernel", "rows and columns of the filter"),
             key("stride", "along rows and columns", nullable=True),
-            real("norm", "Euclidean norm of the weights"),
+            real("norm", "Euclidean norm of the weights, as the forward pass uses them"),
             real("rms", "root mean square of the weights"),
             real("norm_relative", "norm over the usual one of the layer"),
             real("act_max", "highest activation over the images, at the end of the layer", nullable=True),

@@ -8,7 +8,7 @@ from xvcore.evidence.settings import PatchEvidence
 from xvcore.evidence.stages.explain import explain, gather_patches
 from xvcore.runs.images import records
 from xvcore.runs.pipeline import Pipeline, Stage, pipelines, predicted
-from xvcore.runs.predict import PREDICT
+from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
 from xvcore.runs.thumbnails import Thumbnail, sheet, spread
 from xvcore.store.encode import encoded
@@ -41,7 +41,7 @@ pipelines.register(PatchEvidence.method)(
     Pipeline(
         settings=PatchEvidence,
         order=2,
-        stages=(PREDICT, Stage("explain", "evidence", explain)),
+        stages=(PREDICT_DISTINCT, Stage("explain", "evidence", explain)),
         count=predicted,
         gather=gather_patches,
         gathers_by="class",

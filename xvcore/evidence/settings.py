@@ -16,7 +16,7 @@ class PatchEvidence:
     """
 
     method: ClassVar[str] = "evidence"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     explains_class: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ()
 

@@ -1,8 +1,8 @@
 """Activations inside a network, taken by forward hooks that are gone afterwards, and the layers worth taking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from xvcore.errors import ParameterError, unknown_name
+from xvcore.ops.convolutions import convolved
 
 
 @contextmanager
@@ -143,19 +144,38 @@ class _Call:
 
 
 def _calls(network: nn.Module, inputs: Tensor) -> list[_Call]:
-    """Return the runs of all modules without submodules that return a tensor, in their order."""
+    """Return the runs of all modules without submodules that return a tensor, in their order.
+
+    A module that convolves itself counts as one of them: what runs within makes its filters.
+    """
     calls: list[_Call] = []
+    modules = dict(network.named_modules())
 
     def note(name: str, module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
             calls.append(_Call(name, isinstance(module, (_ConvNd, nn.Linear)), tuple(output.shape)))
 
-    leaves = [(name, module) for name, module in network.named_modules() if name and not any(module.children())]
-    handles = [module.register_forward_hook(partial(note, name)) for name, module in leaves]
+    handles = [module.register_forward_hook(partial(note, name)) for name, module in modules.items() if name]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), convolved(network) as found:
             network(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return calls
+    makers = {name for name in found if _makes_a_layer(name, modules, found)}
+    within = tuple(f"{name}." for name in makers)
+    return [
+        replace(call, is_weighted=call.is_weighted or call.name in makers)
+        for call in calls
+        if (call.name in makers or not any(modules[call.name].children())) and not call.name.startswith(within)
+    ]
+
+
+def _makes_a_layer(name: str, modules: Mapping[str, nn.Module], found: Collection[str]) -> bool:
+    """Say whether a module that convolves itself has weights for that, and no further layer within.
+
+    What makes its weights (torch's parametrizations) may be of any kind.
+    """
+    inner = [each for each in modules if each.startswith(f"{name}.") and f"{name}.parametrizations." not in each]
+    has_layers = any(each in found or isinstance(modules[each], (_ConvNd, nn.Linear)) for each in inner)
+    return bool(name) and not has_layers and any(True for _ in modules[name].parameters())

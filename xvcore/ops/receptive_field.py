@@ -136,7 +136,7 @@ Fields = dict[str, tuple[int, AxisField]]
 
 
 class FieldMode(TorchFunctionMode):
-    """Follows the receptive fields of all that is computed from ``image`` while the context lives."""
+    """Follows the receptive fields, and the axis of channels, of all that is computed from ``image`` within."""
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
@@ -147,6 +147,8 @@ class FieldMode(TorchFunctionMode):
             name: (image.ndim - 2 + index, AxisField(pixels[index], pixels[index], 1))
             for index, name in enumerate(("y", "x"))
         }
+        self._channels: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._channels[image] = image.ndim - 3
 
     def of(self, tensor: Tensor) -> ReceptiveField:
         """Return the field of a tensor's places; places along an axis that was not followed see the whole image.
@@ -162,17 +164,28 @@ class FieldMode(TorchFunctionMode):
         fields: Fields = self._fields.get(tensor, {})
         return fields[name][0] if name in fields else None
 
+    def channels_of(self, tensor: Tensor) -> int | None:
+        """Return the axis of a tensor's channels, where what made it tells (a convolution, a linear layer)."""
+        axis: int | None = self._channels.get(tensor)
+        return axis
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Make one call and note what its results see."""
         named = dict(kwargs or {})
+        counted = [
+            (each.shape, self._channels[each]) for each in _tensors((*args, *named.values())) if each in self._channels
+        ]
         seen = [(each, self._fields[each]) for each in _tensors((*args, *named.values())) if each in self._fields]
         shapes = [(tensor.shape, fields) for tensor, fields in seen]  # before an in-place call
         results = func(*args, **named)
         if shapes:
             for result in _tensors([results]):
                 self._fields[result] = self._followed(func, args, named, shapes, result)
+                channels = _channels(func, args, named, counted, result)
+                if channels is not None:
+                    self._channels[result] = channels
         return results
 
     def _followed(
@@ -336,6 +349,39 @@ def _padded(call: _Call, dim: int, field: AxisField) -> Followed:
     return dim, field.windows(call.result.shape[dim], kernel=1, padding=before)
 
 
+def _channels(
+    func: Any, args: tuple[Any, ...], named: dict[str, Any], counted: list[tuple[torch.Size, int]], result: Tensor
+) -> int | None:
+    """Return the axis of a result's channels, given shape and axis of the inputs where it is known; None for neither.
+
+    A layer of weights says where it is; what moves axes takes it along, and what acts place by place keeps it.
+    """
+    name = str(getattr(func, "__name__", "")).strip("_")
+    if name in CHANNELS_FIRST:
+        return 1 if result.ndim > 1 else None
+    if name == "linear" or (name in ("layer_norm", "rms_norm") and _n_normalised(args, named) == 1):
+        return result.ndim - 1
+    if not counted:
+        return None
+    if name in MOVING:
+        shape, axis = counted[0]
+        moved = FOLLOWED[name](_Call(func, args, named, shape, result), axis, _nowhere(shape[axis]))
+        return None if moved is None else moved[0]
+    if name in POINTWISE or name in KEEPING:
+        axes = {axis + result.ndim - len(shape) for shape, axis in counted if len(shape) <= result.ndim}
+        return axes.pop() if len(axes) == 1 and min(axes) >= 0 else None
+    return None
+
+
+def _n_normalised(args: tuple[Any, ...], named: dict[str, Any]) -> int:
+    shape = named.get("normalized_shape", args[1] if len(args) > 1 else ())
+    return 1 if isinstance(shape, int) else len(shape)
+
+
+def _nowhere(n: int) -> AxisField:
+    return AxisField(np.zeros(n, dtype=int), np.zeros(n, dtype=int), 0)
+
+
 FOLLOWED: dict[str, Callable[[_Call, int, AxisField], Followed]] = {
     "conv2d": _conv,
     **dict.fromkeys(("max_pool2d", "max_pool2d_with_indices"), _max_pool),
@@ -361,6 +407,18 @@ POINTWISE = frozenset({
     *("feature_alpha_dropout", "square", "addcmul", "nan_to_num"),
 })  # fmt: skip
 """Calls that keep places apart, by name."""
+CHANNELS_FIRST = frozenset({
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "batch_norm"),
+    *("instance_norm", "group_norm", "local_response_norm", "pixel_shuffle", "pixel_unshuffle", "interpolate"),
+    *("max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
+})  # fmt: skip
+"""Calls whose result has its channels behind the batch, by name."""
+MOVING = frozenset({
+    *("permute", "transpose", "swapaxes", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"),
+    "getitem",
+})  # fmt: skip
+KEEPING = frozenset({"cat", "pad", "roll", "softmax", "layer_norm", "rms_norm", "chunk", "split", "narrow"})
+"""Calls after which the channels are where they were."""
 
 
 def _side(value: int | Sequence[int], spatial: int) -> int:

@@ -88,7 +88,7 @@ def unit_layers(
     UnknownNameError
         A name that is no layer; lists those that are.
     XvError
-        No layer at all.
+        No layer at all, or a named one whose maps do not tell which axis counts the units.
     """
     trace = _traced(network, forward, image)
     layers = trace.nonlinear(site) if names is None else trace.named(names)
@@ -223,7 +223,14 @@ class _Trace:
         for name in names:
             if name not in known:
                 raise unknown_name("layer", name, known)
-            layers.append(self._layer(known[name]))
+            output = known[name]
+            if output.tensor.ndim == 4 and self._channels(output) is None:
+                shape = " × ".join(map(str, output.tensor.shape[1:]))
+                raise XvError(
+                    f"layer {name} returns {shape} for an image: it cannot be told which of the axes counts its units; "
+                    "name the layer before or behind it"
+                )
+            layers.append(self._layer(output))
         return layers
 
     def nonlinear(self, site: Site) -> list[UnitLayer]:
@@ -273,9 +280,9 @@ class _Trace:
 
     def _layer(self, output: _Output, *, is_linear: bool = False, is_rectified: bool = False) -> UnitLayer:
         tensor = output.tensor
-        followed = [axis for axis in (self.fields.axis_of(tensor, name) for name in ("y", "x")) if axis is not None]
-        if tensor.ndim == 4 and len(followed) == 2:
-            (axis,) = {1, 2, 3} - set(followed)
+        channels = self._channels(output) if tensor.ndim == 4 else None
+        if channels is not None:
+            axis = channels
         else:
             axis = tensor.ndim - 1 if tensor.ndim == 3 or is_linear or output.is_linear else 1
         places = [n for dim, n in enumerate(tensor.shape) if dim not in (0, axis)]
@@ -290,6 +297,16 @@ class _Trace:
             self._field(tensor, size),
             is_rectified,
         )
+
+    def _channels(self, output: _Output) -> int | None:
+        """Return the axis of the units of maps: what the image's rows and columns leave, or what made them tells."""
+        tensor = output.tensor
+        followed = {self.fields.axis_of(tensor, name) for name in ("y", "x")} - {None}
+        if len(followed) == 2:
+            (axis,) = {1, 2, 3} - followed
+            return axis
+        told = self.fields.channels_of(tensor)
+        return None if told == 0 or told in followed else told
 
     def _field(self, tensor: Tensor, size: tuple[int, int]) -> ReceptiveField:
         """Return the field with one entry per place of the map."""

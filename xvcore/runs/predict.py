@@ -1,5 +1,7 @@
 """Stage *predict*: what the network says about every image of a class; images → manifest, predictions."""
 
+import hashlib
+import logging
 from typing import Any
 
 import torch
@@ -10,6 +12,11 @@ from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.settings import Settings
 
+logger = logging.getLogger(__name__)
+
+NAMED = 5
+"""Copies that are named in the log; the table names all."""
+
 
 def predict(run: Run[Settings], class_id: str, progress: Progress | None = None) -> int:
     """Write one row of ``predictions`` per image of the class and return their number.
@@ -17,13 +24,53 @@ def predict(run: Run[Settings], class_id: str, progress: Progress | None = None)
     An image that cannot be read is a row whose ``error`` says why; one that the gate leaves out has
     ``skipped`` = ``misclassified``. A method that explains no class needs no output that stands for it.
     """
+    return _predict(run, class_id, progress)
+
+
+def predict_distinct(run: Run[Settings], class_id: str, progress: Progress | None = None) -> int:
+    """Do what :func:`predict` does, and leave out what shows the network the same pixels as an image before it.
+
+    Such an image has ``skipped`` = ``copy of`` the first one's id, whatever the gate says of both.
+    """
+    return _predict(run, class_id, progress, Copies())
+
+
+class Copies:
+    """Finds images that are the same to the network: files that are equal, or whose pixels are at its input size."""
+
+    def __init__(self) -> None:
+        self._first: dict[bytes, str] = {}
+
+    def of_batch(self, batch: Batch) -> dict[str, str]:
+        """Return the id of the first equal image, of this batch or an earlier one, by the id of each copy."""
+        found = {}
+        for image_id, image in zip(batch.image_ids, batch.images, strict=True):
+            pixels = hashlib.sha256(image.contiguous().numpy()).digest()
+            first = self._first.setdefault(pixels, image_id)
+            if first != image_id:
+                found[image_id] = first
+        return found
+
+
+def _predict(run: Run[Settings], class_id: str, progress: Progress | None, copies: Copies | None = None) -> int:
     target = run.target(class_id) if run.settings.explains_class else None
     listed = frozen_manifest(run, class_id)
     seen: dict[str, dict[str, Any]] = {}
+    copied: dict[str, str] = {}
     for batch in batches(run, class_id):
         seen.update(_predicted(run, batch, target))
+        copied |= copies.of_batch(batch) if copies else {}
         if progress:
             progress(len(seen), len(listed))
+    for image_id, first in copied.items():
+        seen[image_id]["skipped"] = f"copy of {first}"
+    if copied:
+        named = ", ".join(f"{image_id} (as {first})" for image_id, first in list(copied.items())[:NAMED])
+        more = ", …" if len(copied) > NAMED else ""
+        logger.warning(
+            "%s: %d of %d images show the same as another one and are left out: %s%s",
+            class_id, len(copied), len(listed), named, more,
+        )  # fmt: skip
     rows = [
         {
             **run.keys(class_id),
@@ -66,3 +113,5 @@ def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str
 
 PREDICT = Stage("predict", "predictions", predict)
 """The first stage of every family and analysis."""
+PREDICT_DISTINCT = Stage("predict", "predictions", predict_distinct)
+"""The first stage of a family for which an image that comes several times in a class is no further evidence."""

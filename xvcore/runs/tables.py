@@ -36,7 +36,12 @@ declare(
             real("prob_pred", "probability of the prediction", "0 … 1", nullable=True),
             count("rank_target", "place of the class among the outputs, 1 is the prediction", nullable=True),
             flag("correct", "whether the prediction is the class", nullable=True),
-            key("skipped", "why the image was left out of all that follows, e.g. misclassified", nullable=True),
+            key(
+                "skipped",
+                "why the image was left out of all that follows: misclassified, or copy of another image of the class, "
+                "whose pixels at the network's input are equal",
+                nullable=True,
+            ),
             text("error", "why there is no prediction", nullable=True),
         ),
         grain=("run_id", "class_id", "image_id"),

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from xvcore.runs.images import records
 from xvcore.runs.pipeline import Pipeline, Stage, pipelines, predicted
-from xvcore.runs.predict import PREDICT
+from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
 from xvcore.runs.thumbnails import Thumbnail, beside, sheet, spread
 from xvcore.store.encode import encoded
@@ -58,7 +58,7 @@ pipelines.register(TopUnits.method)(
     Pipeline(
         settings=TopUnits,
         order=3,
-        stages=(PREDICT, Stage("scan", "unit_scans", scan)),
+        stages=(PREDICT_DISTINCT, Stage("scan", "unit_scans", scan)),
         count=predicted,
         gather=gather_units,
         pictures=strong_units,

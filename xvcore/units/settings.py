@@ -13,7 +13,7 @@ class TopUnits:
     """What every unit responds to most over whole classes, with its projections (Zeiler & Fergus, ECCV 2014)."""
 
     method: ClassVar[str] = "top-activations"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     explains_class: ClassVar[bool] = False
     networks: ClassVar[tuple[str, ...]] = ()
     skip_misclassified: ClassVar[bool] = False

@@ -37,9 +37,14 @@ declare(
             real("act_mean", "mean over the images of the maximum of the unit's map", nullable=True),
             real("act_max", "maximum over the images", nullable=True),
             flag("dead", "whether it was never positive"),
-            key("top_class_id", "most frequent class among its strongest images", nullable=True),
-            real("top_class_share", "share of that class among them", "0 … 1", nullable=True),
-            real("class_entropy", "entropy of their classes", "bit", nullable=True),
+            key(
+                "top_class_id",
+                "most frequent class among its strongest images: those kept (top.kept); where no more images were seen "
+                "than are kept, those shown (top.shown); missing where no more were seen than are shown, or it is dead",
+                nullable=True,
+            ),
+            real("top_class_share", "share of that class among them; missing likewise", "0 … 1", nullable=True),
+            real("class_entropy", "entropy of their classes; missing likewise", "bit", nullable=True),
         ),
         grain=("run_id", "layer", "unit"),
         shard="layer",

@@ -8,7 +8,7 @@ import pandas as pd
 from xvcore.errors import XvError
 from xvcore.runs.images import as_bytes, pictures, records
 from xvcore.runs.pipeline import Counts, Pipeline, Stage, pipelines, predicted
-from xvcore.runs.predict import PREDICT
+from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
 from xvcore.runs.thumbnails import Thumbnail, sheet, spread, thumbnail
 from xvcore.store.encode import encoded, picture
@@ -88,7 +88,7 @@ pipelines.register(VisualSummaries.method)(
         settings=VisualSummaries,
         order=1,
         stages=(
-            PREDICT,
+            PREDICT_DISTINCT,
             Stage("mask", "masks", mask),
             Stage("propose", None, propose),
             Stage("match", "candidates", match, growth="image pairs"),

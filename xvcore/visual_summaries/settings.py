@@ -23,7 +23,7 @@ class VisualSummaries:
     """
 
     method: ClassVar[str] = "visual-summaries"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     explains_class: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ()
 

@@ -1,9 +1,14 @@
 """First layers: planted ills are found, healthy filters are not blamed."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 
 from xvcore.analyses.questions.first_layer import FirstLayers, diagnosis, spectra
 from xvcore.errors import ParameterError
@@ -86,6 +91,104 @@ def test_the_usual_norm_is_that_of_living_filters_even_when_most_are_dead():
     np.testing.assert_allclose(frame.loc[~frame["is_dead"], "norm_relative"], 1)
     assert not frame["is_dominant"].any()
     assert not frame["is_duplicate"].any()
+
+
+class Standardised(nn.Conv2d):
+    """Standardises its weights in the pass, by a module of its own."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.made = nn.Identity()
+
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        weight = self.made(weight / weight.std((1, 2, 3), keepdim=True))
+        return F.conv2d(F.pad(x, (1, 1, 1, 1)), weight, self.bias, self.stride)
+
+
+class OwnWeights(nn.Module):
+    """A convolution that is none by its class; it normalises and masks its weights."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1):
+        super().__init__()
+        self.kernels = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.register_buffer("mask", torch.ones(kernel_size, kernel_size).tril())
+        self.stride = stride
+
+    def forward(self, x):
+        return torch.conv2d(x, self.mask * self.kernels / self.kernels.flatten(1).norm(dim=1)[:, None, None, None],
+                            None, self.stride)  # fmt: skip
+
+
+class Halved(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+def halved(conv):
+    return parametrize.register_parametrization(conv, "weight", Halved())
+
+
+def hooked_weight_norm(conv):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch wants it replaced; files of such networks are about
+        return nn.utils.weight_norm(conv)
+
+
+MADE = {
+    "plain": nn.Conv2d,
+    "standardised": Standardised,
+    "own": OwnWeights,
+    "parametrised": lambda *args, **options: halved(nn.Conv2d(*args, **options)),
+    "weight norm": lambda *args, **options: parametrizations.weight_norm(nn.Conv2d(*args, **options)),
+    "spectral norm": lambda *args, **options: parametrizations.spectral_norm(nn.Conv2d(*args, **options)),
+    "hooked": lambda *args, **options: hooked_weight_norm(nn.Conv2d(*args, **options)),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_filters_are_those_of_the_forward_pass(classify, kind):
+    torch.manual_seed(3)
+    network = nn.Sequential(
+        MADE[kind](3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), MADE[kind](6, 5, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4),
+    ).double().eval()  # fmt: skip
+    classifier = classify(network, (20, 20))
+    images = torch.rand(2, 3, 20, 20, dtype=torch.float64)
+    frame = FirstLayers()(classifier, images)
+    assert set(frame["layer"]) == {"0", "3"}
+    assert set(frame["stride"]) == {"1 × 1", "2 × 2"}
+    # a point in one channel answers with the filters, turned around: their norms are the filters'
+    first = network[0]
+    points = torch.zeros(3, 3, 9, 9, dtype=torch.float64)
+    points[range(3), range(3), 4, 4] = 1
+    with torch.no_grad():
+        answers = first(points) - first(torch.zeros(1, 3, 9, 9, dtype=torch.float64))
+    norms = answers.square().sum((0, 2, 3)).sqrt()
+    np.testing.assert_allclose(frame.loc[frame["layer"] == "0", "norm"], norms, rtol=1e-9)
+    assert len(first._forward_hooks) == 0
+
+
+def test_what_standardising_takes_away_moves_nothing(classify):
+    torch.manual_seed(4)
+    network = nn.Sequential(
+        Standardised(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    ).double().eval()  # fmt: skip
+    classifier, images = classify(network, (20, 20)), torch.rand(2, 3, 20, 20, dtype=torch.float64)
+    before = FirstLayers()(classifier, images)
+    network[0].weight.data[0] += 5
+    network[0].weight.data[1] *= 100
+    pd.testing.assert_frame_equal(FirstLayers()(classifier, images), before)
+
+
+def test_filters_that_change_with_the_image_are_refused(classify):
+    class Dynamic(nn.Conv2d):
+        def forward(self, x):
+            return F.conv2d(x, self.weight * x.mean())
+
+    network = nn.Sequential(Dynamic(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    with pytest.raises(ParameterError, match="layer 0 convolves with filters that change"):
+        FirstLayers()(classify(network.eval(), (20, 20)), torch.rand(2, 3, 20, 20))
 
 
 def test_colour_is_what_differs_between_channels():

@@ -4,6 +4,8 @@ Looking at the first layers of Krizhevsky's network, Zeiler and Fergus saw filte
 with little between, dead ones, a few that dominate, and aliasing by the stride of 4; 7 × 7 filters at stride 2 cured it
 [1]_. They looked; here each of these words is a number, and all thresholds are ours.
 
+Filters are those that the forward pass uses: where a convolution standardises its weights, not what it keeps.
+
 A filter's spectrum is the squared absolute value of its Fourier transform, padded with zeros, summed over its input
 channels. A stride of s keeps frequencies up to 1 / (2 s) cycles per pixel along each axis; what the filter lets
 through beyond comes back as a wrong, lower frequency: aliasing. (A 1 × 1 filter lets all frequencies through alike.)
@@ -14,7 +16,7 @@ References
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +27,11 @@ from torch import Tensor, nn
 
 from xvcore.errors import ParameterError
 from xvcore.models.classifier import Classifier
+from xvcore.ops.convolutions import Convolution, Filters, convolved, used_filters
 from xvcore.ops.feature_layers import activations, layer_ends
 from xvcore.parameters import check, parameter
 from xvcore.types import Images
 
-Filters = Float[Tensor, "filters channels rows columns"]
 Spectra = Float[np.ndarray, "filters side side"]
 
 
@@ -99,13 +101,15 @@ class FirstLayers:
         normalised = classifier.preprocessing.normalise(images)
         ends = layer_ends(classifier.network, normalised[:1])
         modules = dict(classifier.network.named_modules())
-        convolutions = [name for name in ends if isinstance(modules[name], nn.Conv2d)]
+        with torch.no_grad(), convolved(classifier.network) as found:
+            classifier.network(normalised[:1])
+        convolutions = [name for name in ends if name in found or isinstance(modules[name], nn.Conv2d)]
         layers = self.layers or tuple(convolutions[: self.n_layers])
         if not layers or (strange := [name for name in layers if name not in convolutions]):
             seen = strange[0] if layers else "no convolution"
             raise ParameterError(f"layer {seen}: expected one of the convolutions {', '.join(convolutions[:20])}")
-        found = _highest(classifier.network, [ends[name] for name in layers], normalised, batch_size)
-        return {name: found[ends[name]] for name in layers}
+        values = _highest(classifier.network, [ends[name] for name in layers], normalised, batch_size)
+        return {name: values[ends[name]] for name in layers}
 
     def of_highest(self, classifier: Classifier, act_max: Mapping[str, Float[np.ndarray, " units"]]) -> pd.DataFrame:
         """Return one row per filter of each layer; see :meth:`__call__`.
@@ -115,15 +119,10 @@ class FirstLayers:
         classifier : the network
         act_max : highest activation of each unit over the images, by the name of the convolution
         """
-        modules = dict(classifier.network.named_modules())
         frames = []
-        for name, top in act_max.items():
-            convolution = modules[name]
-            if isinstance(convolution, nn.Conv2d):
-                frame = self.of_filters(
-                    convolution.weight.detach(), (int(convolution.stride[0]), int(convolution.stride[1])), top
-                )
-                frames.append(frame.assign(layer=name)[["layer", *frame.columns]])
+        for name, used in filters_of(classifier, list(act_max)).items():
+            frame = self.of_filters(used.filters, used.stride, act_max[name])
+            frames.append(frame.assign(layer=name)[["layer", *frame.columns]])
         return pd.concat(frames, ignore_index=True)
 
     def of_filters(
@@ -133,7 +132,7 @@ class FirstLayers:
 
         Parameters
         ----------
-        filters : weights of a convolution
+        filters : weights of a convolution, as it uses them
         stride : along rows and columns, in pixels
         act_max : highest activation of each unit, None where it is not known
         """
@@ -198,6 +197,21 @@ class FirstLayers:
             "share_high": share[:, is_high].sum(axis=1),
             "share_aliasing": share[:, folded].sum(axis=1),
         }
+
+
+def filters_of(classifier: Classifier, layers: Sequence[str]) -> Mapping[str, Convolution]:
+    """Return the filters of convolutions as the forward pass uses them: standardised, normalised, masked.
+
+    Raises
+    ------
+    ParameterError
+        A layer computes no convolution, or its filters change with the image.
+    """
+    size = classifier.preprocessing.input_px
+    dtype = next((each.dtype for each in classifier.network.parameters()), torch.float32)
+    noise = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0)).to(classifier.device, dtype)
+    images = (torch.full_like(noise, 0.5), noise)
+    return used_filters(classifier.network, layers, [classifier.preprocessing.normalise(each) for each in images])
 
 
 def spectra(filters: Filters, side: int) -> Spectra:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
-from xvcore.analyses.questions.first_layer import FirstLayers
+from xvcore.analyses.questions.first_layer import FirstLayers, filters_of
 from xvcore.analyses.questions.picture_grid import Cell, picture_grid
 from xvcore.analyses.questions.scores import Sample
 from xvcore.runs.run import Run
@@ -25,7 +25,7 @@ class FirstLayersOverClasses(FirstLayers, ImageSettings):
     """Dead, duplicate, aliasing and dominating filters of the first convolutions (Zeiler & Fergus 2014)."""
 
     method: ClassVar[str] = "first_layer"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
 
 def rows(run: Run[FirstLayersOverClasses], sample: Sample, _class_id: str) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def _filters(results: Results, run: Run[FirstLayersOverClasses], title: str) -> 
     """Draw the filters that look at colours; each in its own contrast, zero is grey."""
     table = results.joined("first_layer")
     layer = str(table.loc[table["model"] == run.classifier.name, "layer"].iloc[0])
-    filters = run.classifier.network.get_parameter(f"{layer}.weight").detach().float().cpu()
+    filters = filters_of(run.classifier, [layer])[layer].filters.float().cpu()
     if filters.shape[1] != 3:
         return picture_grid(title, (), ())
     weights = run.classifier.preprocessing.in_order(filters).numpy()

@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xvcore.errors import XvError
+from xvcore.errors import ParameterError, XvError
 from xvcore.methods import methods
 from xvcore.models.classifier import Classifier
 from xvcore.ops.memory import in_halves
@@ -220,8 +220,13 @@ class Deconvnet:
         expected = tuple(side.n_places(n) for side, n in zip(sides, layer.size, strict=True))
         with torch.enable_grad():
             leaf = regions.requires_grad_()
-            chosen = self._chosen(classifier, layer, leaf, (units, *inside), expected)
-            if chosen is None:  # a map whose size does not follow the image's
+            try:
+                chosen = self._chosen(classifier, layer, leaf, (units, *inside), expected)
+            except ParameterError:
+                if regions.shape == images.shape:
+                    raise
+                chosen = None  # a network that takes images of its own size only
+            if chosen is None:  # or a map whose size does not follow the image's
                 return replace(self, region="image")._of_units(classifier, layer, images, seeds)
             pulled = self._pulled_back(chosen, leaf)
         boxes = torch.from_numpy(layer.field.views(places_y, places_x)).to(images.device)

@@ -113,7 +113,7 @@ class UnitTops:
             max(self.last_image, other.last_image),
         )
 
-    def units(self, class_ids: Sequence[str], *, first: int | None = None) -> pd.DataFrame:
+    def units(self, class_ids: Sequence[str], *, first: int | None = None, shown: int | None = None) -> pd.DataFrame:
         """Return one row per unit, the columns of the table ``units`` but for its keys.
 
         Parameters
@@ -121,19 +121,22 @@ class UnitTops:
         class_ids : class of every image, by image number
         first : how many of a unit's strongest images its class statistics count; None counts all that were kept.
             Images in which the unit is not active never count
+        shown : how many count of a unit that saw no more images than ``first``: all of them would tell of the data
+            set, not of the unit. None, or where it saw no more than these either: its class statistics are missing
 
         Returns
         -------
         DataFrame
             ``layer``, ``unit``; ``n_images`` whose map was valid; ``act_mean`` and ``act_max``: mean and maximum over
             the images of the map's maximum; ``dead``: never positive; ``top_class_id``: most frequent class among the
-            strongest images, first by name among equals, None for a dead unit; ``top_class_share`` of them;
-            ``class_entropy`` of their classes, in bits. NaN where no image counts.
+            strongest images, first by name among equals; ``top_class_share`` of them; ``class_entropy`` of their
+            classes, in bits. The last three are None and NaN where no image counts: the unit is dead, or its strongest
+            images are all that it saw.
         """
         values, images = self.values.cpu().numpy(), self.images.cpu().numpy()
         n_valid = self.n_images - self.n_invalid.cpu().numpy()
         names, codes = np.unique(np.asarray(class_ids, dtype=object), return_inverse=True)
-        counted = (values > 0) & (np.arange(self.kept) < (first or self.kept))
+        counted = (values > 0) & (np.arange(self.kept) < _n_counted(n_valid, first or self.kept, shown)[:, None])
         rows, columns = np.nonzero(counted)
         # unit × class is large for many classes: sort and count the pairs that occur instead
         pairs, counts = np.unique(rows * max(len(names), 1) + codes[images[rows, columns]], return_counts=True)
@@ -360,6 +363,12 @@ class _Candidates:
             before.n_images + len(order),
             max(before.last_image, order[-1]),
         )
+
+
+def _n_counted(n_seen: Int[np.ndarray, " units"], first: int, shown: int | None) -> Int[np.ndarray, " units"]:
+    """Return how many of the strongest images tell something of each unit: fewer than it saw, else 0."""
+    fewer = min(shown or 0, first)
+    return np.where(n_seen > first, first, np.where(n_seen > fewer, fewer, 0))
 
 
 def _ranked(some: Entries, others: Entries, kept: int) -> Entries:

@@ -54,7 +54,7 @@ def gather_units(run: Run[TopUnits]) -> None:
     if not done:
         return
     tops, images = _merged(run, done, layers)
-    units = tops.units([class_id for class_id, _ in images])
+    units = tops.units([class_id for class_id, _ in images], shown=run.settings.top.shown)
     top = tops.top(
         [str(number) for number in range(len(images))],
         first=run.settings.top.shown if run.settings.shown_only else None,

@@ -49,8 +49,8 @@ def propose(run: Run[VisualSummaries], class_id: str, progress: Progress | None 
     if not missing and cached:
         return 0
     n_done = 0
-    # Selective Search of OpenCV works outside the interpreter's lock: threads use all cores.
-    with ThreadPoolExecutor() as pool:
+    # Selective Search of OpenCV works outside the interpreter's lock: as many threads as the run was given.
+    with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="propose") as pool:
         for batch in batches(run, class_id, missing) if missing else ():
             found = pool.map(run.settings.proposals, as_bytes(batch.images))
             for image_id, boxes in zip(batch.image_ids, found, strict=True):
