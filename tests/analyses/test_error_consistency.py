@@ -1,5 +1,7 @@
 """Kappa and class-wise correlation against other implementations."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from xvcore.analyses.questions.error_consistency import ErrorConsistency, agreement, class_figure
 from xvcore.errors import ParameterError
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(n_images=120, n_classes=8, seed=0):
@@ -86,9 +90,25 @@ def test_class_accuracy_is_the_mean_of_a_class_for_each_network():
     found = ErrorConsistency(k=3).class_accuracy(table)
     chosen = table[(table["model"] == "c") & (table["class_id"] == "class2")]
     assert found.loc["class2", "c"] == pytest.approx((chosen["rank_target"] <= 3).mean())
-    figure = class_figure(found, "a", "c")
+    figure = class_figure(found, "a", "c", 3)
     assert figure.count("<circle") == 8
-    assert "class2" in figure
+    assert "Top-3 accuracy by class" in figure
+    assert "c, top-3 accuracy (%)" in figure
+    written = " ".join(each.text or "" for each in ElementTree.fromstring(figure).iter(f"{SVG}text"))
+    assert all(f"class{index}" in written for index in range(8))
+
+
+def test_classes_on_one_spot_share_a_name_and_no_name_lies_on_another():
+    crowd = pd.DataFrame({"a": [1.0] * 30 + [0.5], "c": [1.0] * 30 + [0.5]}, index=[f"k{n}" for n in range(31)])
+    texts = [each.text for each in ElementTree.fromstring(class_figure(crowd, "a", "c", 5)).iter(f"{SVG}text")]
+    assert "k0, k1, k2, k3 + 26" in texts
+    assert "k30" in texts
+    dense = pd.DataFrame(np.random.default_rng(0).random((400, 2)), columns=["a", "c"]).rename(index="class {}".format)
+    names = ElementTree.fromstring(class_figure(dense, "a", "c", 5)).iter(f"{SVG}text")
+    places = [(float(each.get("x")), float(each.get("y"))) for each in names if (each.text or "").startswith("class ")]
+    assert 20 < len(places) < 400
+    for index, (x, y) in enumerate(places):
+        assert all(abs(x - other_x) >= 30 or abs(y - other_y) >= 12 for other_x, other_y in places[:index])
 
 
 def test_two_predictions_of_one_image_are_refused():

@@ -9,7 +9,7 @@ from torch import nn
 
 from xvcore.errors import LabelError, ParameterError, UnknownNameError, XvError
 from xvcore.methods import methods
-from xvcore.models import Preprocessing, load, wrap
+from xvcore.models import Preprocessing, TwoClasses, load, wrap
 from xvcore.ops.patch_grid import PatchGrid
 from xvcore.parameters import replaced
 
@@ -45,6 +45,25 @@ def test_the_network_is_left_as_it_was_unless_it_is_given_away() -> None:
 def test_halves_become_floats() -> None:
     classifier = wrap(network().to(torch.bfloat16), preprocessing=SMALL)
     assert classifier.logits(torch.rand(1, 3, 32, 32)).dtype == torch.float32
+
+
+def test_a_network_that_returns_probabilities_is_refused_at_once() -> None:
+    with pytest.raises(ParameterError, match=r"Sequential returns probabilities: .* take the softmax out"):
+        wrap(nn.Sequential(network(), nn.Softmax(1)), preprocessing=SMALL)
+
+
+def test_one_output_is_refused_and_becomes_two_where_it_is_said_to_be_a_sigmoids() -> None:
+    with pytest.raises(ParameterError, match=r"mine has 1 output: expected 2 or more\. .*TwoClasses"):
+        wrap(network(1), preprocessing=SMALL, name="mine")
+    mine = network(1)
+    images = torch.rand(3, 3, 32, 32)
+    expected = mine(SMALL.normalise(images)).sigmoid()
+    for one in (mine, nn.Sequential(mine, nn.Flatten(0))):
+        classifier = wrap(TwoClasses(one), preprocessing=SMALL, labels=["no", "yes"])
+        assert (classifier.n_classes, classifier.outputs[1].name) == (2, "yes")
+        torch.testing.assert_close(classifier.probabilities(images), torch.cat([1 - expected, expected], dim=1))
+    with pytest.raises(ParameterError, match=r"Sequential returns \(1, 4\): expected one score an image"):
+        wrap(TwoClasses(network(4)), preprocessing=SMALL)
 
 
 def test_labels_say_what_outputs_stand_for() -> None:
@@ -94,7 +113,7 @@ class Answer(nn.Module):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"logits": torch.zeros(1, 4)}, "returns a dict for one image"),
+        ({"out": torch.zeros(1, 4)}, r"returns a dict of out: tensor \(1, 4\) for one image"),
         (torch.zeros(4), r"a tensor of shape \(4,\)"),
         (torch.zeros(1, 4, 2, 2), r"a tensor of shape \(1, 4, 2, 2\)"),
         (torch.zeros(2, 4), r"a tensor of shape \(2, 4\)"),

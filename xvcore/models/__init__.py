@@ -10,6 +10,7 @@ from xvcore.models.classifier import Classifier
 from xvcore.models.labels import outputs_for
 from xvcore.models.load import load
 from xvcore.models.preprocessing import Geometry, Preprocessing
+from xvcore.models.two_classes import TwoClasses
 from xvcore.models.wrap import wrap
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Output",
     "Preprocessing",
     "PublishedWeights",
+    "TwoClasses",
     "architectures",
     "find",
     "load",

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from xvcore.errors import ParameterError, unknown_name
 from xvcore.models.architecture import Architecture, Output
 from xvcore.models.preprocessing import Preprocessing
+from xvcore.models.scores import ONE_SCORE, TYPES, Looks, scores_of
 from xvcore.types import Images, Scores
 
 
@@ -30,6 +32,12 @@ class Classifier:
     n_classes : number of outputs
     outputs : what each output stands for, or None where it is not known
     state : which of several state dicts in the weights file (:class:`xvcore.models.weights.Checkpoint`)
+
+    Raises
+    ------
+    ParameterError
+        A network of one output, whose softmax is 1 for every image (:class:`xvcore.models.TwoClasses` makes two of
+        it).
     """
 
     name: str
@@ -41,14 +49,18 @@ class Classifier:
     n_classes: int
     outputs: tuple[Output, ...] | None = dataclasses.field(default=None, repr=False)
     state: str = ""
+    _looks: Looks = dataclasses.field(default_factory=Looks, repr=False)
     _mean: Tensor = dataclasses.field(init=False, repr=False)
     _std: Tensor = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.n_classes < 2:
+            raise ParameterError(f"{self.name} has {self.n_classes} output: expected 2 or more. {ONE_SCORE}")
         self.network.eval().requires_grad_(requires_grad=False)
         device = next((tensor.device for tensor in self.network.state_dict().values()), torch.device("cpu"))
         for name, values in (("_mean", self.preprocessing.mean), ("_std", self.preprocessing.std)):
             object.__setattr__(self, name, torch.tensor(values, device=device).view(3, 1, 1))
+        object.__setattr__(self, "_looks", self._looks.anew())
 
     @property
     def device(self) -> torch.device:
@@ -80,25 +92,47 @@ class Classifier:
     def logits(self, images: Images) -> Scores:
         """Return the scores before the softmax; differentiable with respect to the images.
 
+        Images of fewer bits than the network's are taken into its type, without loss.
+
         Raises
         ------
         ParameterError
-            Images of a size the network cannot take.
+            Images of a size or type the network cannot take, or it returns something else than scores, or
+            probabilities (:mod:`xvcore.models.scores`).
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ParameterError(f"images of shape {tuple(images.shape)}: expected batch × 3 × height × width")
-        normalised = self.preprocessing.in_order((images - self._mean) / self._std)
-        if images.shape[2:] == self.preprocessing.input_px:
-            scores: Tensor = self.network(normalised)
-            return scores
+        returned = self._returned(self.preprocessing.in_order((self._typed(images) - self._mean) / self._std))
+        scores = scores_of(self.name, returned, len(images))
+        self._looks.see(scores, self.name)
+        return scores
+
+    def _typed(self, images: Images) -> Images:
+        """Return the images in the type of the network's weights, where these are of one type."""
+        types = {weight.dtype for weight in self.network.parameters() if weight.is_floating_point()}
+        if len(types) != 1:
+            return images
+        (wanted,) = types
+        if wanted not in TYPES or torch.promote_types(images.dtype, wanted) != wanted:
+            weights, seen = (str(dtype).removeprefix("torch.") for dtype in (wanted, images.dtype))
+            raise ParameterError(
+                f"{self.name} computes in {weights}, and the images are {seen}: expected a network of float32 or "
+                "float64 (xvcore.models.wrap makes a copy in float32) and images of no more digits"
+            )
+        return images.to(wanted)
+
+    def _returned(self, normalised: Images) -> Any:
+        """Return what the network returns, whatever it is."""
+        if normalised.shape[2:] == self.preprocessing.input_px:
+            return self.network(normalised)
         try:
-            scores = self.network(normalised)
+            return self.network(normalised)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError, AssertionError) as error:
-            seen, expected = (" × ".join(map(str, size)) for size in (images.shape[2:], self.preprocessing.input_px))
+            sizes = (normalised.shape[2:], self.preprocessing.input_px)
+            seen, expected = (" × ".join(map(str, size)) for size in sizes)
             raise ParameterError(f"{self.name} cannot take images of {seen} px: expected {expected}") from error
-        return scores
 
     def probabilities(self, images: Images) -> Scores:
         """Return the softmax of the logits."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from xvcore.errors import LabelError, ParameterError, XvError
 from xvcore.keys import digest
@@ -15,6 +15,7 @@ from xvcore.models.architecture import Architecture, Output
 from xvcore.models.classifier import Classifier
 from xvcore.models.labels import labelled, outputs_from
 from xvcore.models.preprocessing import Preprocessing
+from xvcore.models.scores import SEVERAL_IMAGES, scores_of
 from xvcore.models.torchvision import preprocessing_of
 from xvcore.models.weights import sha256_of
 from xvcore.ops.patch_grid import PatchGrid
@@ -40,7 +41,9 @@ def wrap(  # noqa: PLR0913  what a network does not say of itself
 
     Parameters
     ----------
-    network : takes normalised images (batch, 3, height, width) and returns scores before the softmax (batch, classes)
+    network : takes normalised images (batch, 3, height, width) and returns scores before the softmax (batch, classes),
+        alone or as the member ``logits`` of what it returns; one score for a sigmoid: see
+        :class:`xvcore.models.TwoClasses`
     preprocessing : :class:`Preprocessing`, or the transforms of torchvision's weights (``weights.transforms()``); None:
         that of most ImageNet networks, shorter side 256, centre crop 224, ImageNet's mean and standard deviation
     labels : what each output stands for, in order: a WordNet id, a name, or both (``"n01558993 robin"``);
@@ -53,7 +56,8 @@ def wrap(  # noqa: PLR0913  what a network does not say of itself
     Raises
     ------
     ParameterError
-        The network does not take images of that size, returns something else than scores, or a layer is unknown.
+        The network does not take images of that size, returns something else than scores, has one output, or a layer
+        is unknown.
     LabelError
         Not as many labels as outputs, or a labels file that is none.
     """
@@ -75,6 +79,7 @@ def wrap(  # noqa: PLR0913  what a network does not say of itself
     classifier = Classifier(name, architecture, expected, taken, IN_MEMORY, sha256_of(taken), n_classes, outputs)
     for layer in layers:
         classifier.layer(layer)
+    _try(classifier)
     return classifier
 
 
@@ -100,15 +105,19 @@ def _number_of_outputs(network: nn.Module, preprocessing: Preprocessing, name: s
     height, width = preprocessing.input_px
     try:
         with torch.inference_mode():
-            scores = network(torch.zeros(1, 3, height, width, device=device))
+            returned = network(torch.zeros(1, 3, height, width, device=device))
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise ParameterError(f"{name} cannot take images of {height} × {width} px: {error}") from error
-    if isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == 1 and scores.shape[1] > 0:
-        return int(scores.shape[1])
-    seen = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-    raise ParameterError(
-        f"{name} returns {seen} for one image: expected scores of shape (1, classes); give a module that returns these"
-    )
+    return int(scores_of(name, returned, 1).shape[1])
+
+
+def _try(classifier: Classifier) -> None:
+    """Let the classifier refuse a network that returns probabilities, which several images tell."""
+    height, width = classifier.preprocessing.input_px
+    noise = torch.rand(SEVERAL_IMAGES, 3, height, width, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for image in noise.to(classifier.device):
+            classifier.logits(image[None])
 
 
 def _outputs(labels: Sequence[str] | str | Path | None, n_classes: int, name: str) -> tuple[Output, ...] | None:

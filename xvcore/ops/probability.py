@@ -1,4 +1,8 @@
-"""The target's probability for a batch of pictures and its derivative by their pixels, in a chosen arithmetic."""
+"""The target's probability for a batch of pictures and its derivative by their pixels, in a chosen arithmetic.
+
+And the target's place among the outputs, which is read from the scores: probabilities of several outputs may be equal
+(0, for one, where they underflow) where the scores are not.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -6,12 +10,34 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from xvcore.types import Images, Probabilities, Scores, Targets
 
 Precision = Literal["float32", "bfloat16", "float16"]
 HALF_SCALE = 1024.0
 """Factor on the probability under float16, whose smallest number would else swallow an improbable target's gradient."""
+
+
+def ranks(scores: Scores, targets: Targets) -> Int[Tensor, " batch"]:
+    """Return the place of each target among the outputs, from 1: how many outputs have a score at least as high.
+
+    Ties count against the target, so that 1 says that the network prefers it, and a network whose outputs are all equal
+    is never right.
+
+    Parameters
+    ----------
+    scores : finite logits
+    targets : one an image
+    """
+    own = scores.gather(1, targets.to(scores.device)[:, None])
+    return (scores >= own).sum(dim=1)
+
+
+def n_not_finite(scores: Scores) -> Int[Tensor, " batch"]:
+    """Return how many scores of each image are NaN or infinite: nothing can be read from such an image's scores."""
+    return (~scores.isfinite()).sum(dim=1)
 
 
 @dataclass(frozen=True, slots=True)

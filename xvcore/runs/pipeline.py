@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import pandas as pd
 import torch
 
+from xvcore.errors import XvError
 from xvcore.registry import Registry
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
 from xvcore.runs.images import records
@@ -55,15 +56,30 @@ class Counts:
 
 
 def predicted(run: Run[Any], class_id: str, **columns: int) -> Counts:
-    """Return the counts of a class whose images went through the stage *predict*, with further columns."""
-    predictions = run.store.read("predictions", run.run_id, class_id, columns=["correct", "skipped", "error"])
-    is_read = predictions["error"].isna()
+    """Return the counts of a class whose images went through the stage *predict*, with further columns.
+
+    Raises
+    ------
+    XvError
+        Images could be read, but the network's output is finite for none.
+    """
+    names = ["image_id", "width", "correct", "skipped", "error"]
+    predictions = run.store.read("predictions", run.run_id, class_id, columns=names)
+    is_predicted = predictions["error"].isna()
+    is_read = is_predicted | predictions["width"].notna()
+    if is_read.any() and not is_predicted.any():
+        first = predictions[is_read].iloc[0]
+        raise XvError(
+            f"{run.classifier.name} says nothing of any of the {int(is_read.sum())} images of {class_id} that could be "
+            f"read ({first['image_id']}: {first['error']}): do its weights, and the range of its input, fit?"
+        )
     found = {
         "n_images": len(predictions),
-        "n_errors": int((~is_read).sum()),
+        "n_errors": int((~is_predicted).sum()),
         "n_correct": int(predictions["correct"].fillna(value=False).astype(bool).sum()),
     }
-    return Counts(int(is_read.sum()), int((is_read & predictions["skipped"].isna()).sum()), {**found, **columns})
+    n_used = int((is_predicted & predictions["skipped"].isna()).sum())
+    return Counts(int(is_read.sum()), n_used, {**found, **columns})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from xvcore.data import Batch
+from xvcore.ops.probability import n_not_finite, ranks
 from xvcore.runs.images import batches, frozen_manifest
 from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
@@ -16,13 +17,16 @@ logger = logging.getLogger(__name__)
 
 NAMED = 5
 """Copies that are named in the log; the table names all."""
+NOT_FINITE = "output not finite"
+"""How the error of an image begins for which the network overflows."""
 
 
 def predict(run: Run[Settings], class_id: str, progress: Progress | None = None) -> int:
     """Write one row of ``predictions`` per image of the class and return their number.
 
-    An image that cannot be read is a row whose ``error`` says why; one that the gate leaves out has
-    ``skipped`` = ``misclassified``. A method that explains no class needs no output that stands for it.
+    An image that cannot be read is a row whose ``error`` says why, and so is one for which the network's outputs are
+    not all finite; one that the gate leaves out has ``skipped`` = ``misclassified``. An image is correct where its
+    class is the only output of the highest score. A method that explains no class needs no output that stands for it.
     """
     return _predict(run, class_id, progress)
 
@@ -63,7 +67,8 @@ def _predict(run: Run[Settings], class_id: str, progress: Progress | None, copie
         if progress:
             progress(len(seen), len(listed))
     for image_id, first in copied.items():
-        seen[image_id]["skipped"] = f"copy of {first}"
+        if not seen[image_id].get("error"):
+            seen[image_id]["skipped"] = f"copy of {first}"
     if copied:
         named = ", ".join(f"{image_id} (as {first})" for image_id, first in list(copied.items())[:NAMED])
         more = ", …" if len(copied) > NAMED else ""
@@ -91,20 +96,21 @@ def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str
     if not batch.image_ids:
         return rows
     with torch.inference_mode():
-        probabilities = run.classifier.probabilities(batch.images.to(run.classifier.device)).float().cpu()
-    best, index = probabilities.max(dim=1)
+        scores = run.classifier.logits(batch.images.to(run.classifier.device))
+        probabilities, index = scores.softmax(dim=1).float().cpu(), scores.argmax(dim=1).tolist()
+        places = None if target is None else ranks(scores, torch.full((len(scores),), target)).tolist()
+    lost = n_not_finite(scores).tolist()
     for row, image_id in enumerate(batch.image_ids):
-        rows[image_id] = {
-            "width": batch.widths[row],
-            "height": batch.heights[row],
-            "pred_idx": int(index[row]),
-            "prob_pred": float(best[row]),
-        }
-        if target is not None:
-            is_correct = int(index[row]) == target
+        rows[image_id] = {"width": batch.widths[row], "height": batch.heights[row]}
+        if lost[row]:
+            rows[image_id]["error"] = f"{NOT_FINITE}: {lost[row]} of {scores.shape[1]} are NaN or infinite"
+            continue
+        rows[image_id] |= {"pred_idx": index[row], "prob_pred": float(probabilities[row, index[row]])}
+        if target is not None and places is not None:
+            is_correct = places[row] == 1
             rows[image_id] |= {
                 "prob_target": float(probabilities[row, target]),
-                "rank_target": int((probabilities[row] > probabilities[row, target]).sum()) + 1,
+                "rank_target": places[row],
                 "correct": is_correct,
                 "skipped": "misclassified" if run.settings.skip_misclassified and not is_correct else None,
             }

@@ -64,7 +64,9 @@ declare(
             text("error", "why it failed or was skipped", nullable=True),
             count("attempt", "how often it was tried, from 1", nullable=True),
             count("n_images", "images looked at", nullable=True),
-            count("n_errors", "images that could not be read", nullable=True),
+            count(
+                "n_errors", "images without a prediction: not readable, or their output is not finite", nullable=True
+            ),
             count("n_correct", "images the network puts into this class", nullable=True),
             real("seconds", "time the class took", "s", nullable=True),
             mapping("seconds_by_stage", "time of each stage in seconds", nullable=True),

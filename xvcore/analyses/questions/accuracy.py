@@ -35,7 +35,7 @@ class TopAccuracy:
 
         Parameters
         ----------
-        predictions : with ``rank_target`` (from 1; none where the image could not be read) and the columns of ``by``
+        predictions : with ``rank_target`` (from 1; none where the image has no prediction) and the columns of ``by``
         by : columns that make a group, e.g. model and class_id
 
         Returns

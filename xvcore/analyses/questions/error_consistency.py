@@ -122,19 +122,26 @@ def agreement(a: Bool[np.ndarray, " images"], b: Bool[np.ndarray, " images"]) ->
     }
 
 
-def class_figure(accuracy: pd.DataFrame, a: str, b: str) -> str:
-    """Return a chart (SVG) of two networks' class-wise accuracies, a point for each class.
+def class_figure(accuracy: pd.DataFrame, a: str, b: str, k: int) -> str:
+    """Return a chart (SVG) of two networks' class-wise accuracies, a point for each class, with its name.
 
     Parameters
     ----------
-    accuracy : as :meth:`ErrorConsistency.class_accuracy` returns it
+    accuracy : as :meth:`ErrorConsistency.class_accuracy` returns it; its index names the points
     a, b : the networks
+    k : an image counted as right when its class was among the first k outputs
     """
     shared = accuracy[[a, b]].dropna()
     x, y = 100 * shared.to_numpy(float).T
-    points = Series("", x, y, labels=[str(name) for name in shared.index])
-    frame = Frame("Accuracy by class", f"{a} (%)", f"{b} (%)", x_range=(-3, 103), y_range=(-3, 103), has_diagonal=True)
+    points = Series("", x, y, labels=[str(name) for name in shared.index], is_named=True)
+    x_label, y_label = (f"{each}, top-{k} accuracy (%)" for each in (a, b))
+    frame = Frame(class_title(k), x_label, y_label, x_range=(-3, 103), y_range=(-3, 103), has_diagonal=True)
     return scatter_chart([points], frame)
+
+
+def class_title(k: int) -> str:
+    """Return what :func:`class_figure` shows."""
+    return f"Top-{k} accuracy by class"
 
 
 def _correlation(pairs: Float[np.ndarray, "2 classes"]) -> float:

@@ -6,7 +6,7 @@ colour alone. A chart is as wide as its place allows and never needs a script.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -23,6 +23,10 @@ MOST_MARKERS = 40
 """On a curve; of more points only some are marked."""
 LEFT, RIGHT, BOTTOM = 72, 20, 62
 FONT_PX = 14
+NAME_PX = 12
+"""Size of the names beside points."""
+MOST_NAMES = 4
+"""Names that are written for points on one spot; of more, their number."""
 LETTER_PX = {**dict.fromkeys("ijlt.,:;'|! ()[]fr1", 5.2), **dict.fromkeys("mwMW%@×", 12.5)}
 """Width of narrow and wide letters in a common font, for placing what follows a name."""
 OTHER_LETTER_PX = 8.9
@@ -47,6 +51,7 @@ class Series:
     x, y : the points, in the order in which a line joins them
     low, high : ends of each point's error bar
     labels : what each point is, shown where the mouse rests on it
+    is_named : whether the labels stand beside their points too, as far as there is room
     is_reference : whether it is the bar for the others: dashed, in the colour of the text
     """
 
@@ -56,6 +61,7 @@ class Series:
     low: Values | None = None
     high: Values | None = None
     labels: Sequence[str] = ()
+    is_named: bool = False
     is_reference: bool = False
 
 
@@ -145,6 +151,7 @@ def _chart(series: Sequence[Series], frame: Frame, *, is_joined: bool) -> str:
         *_axes(x, y, drop),
         *([_diagonal(x, y)] if frame.has_diagonal else []),
         *(line for index, each in enumerate(series) for line in _curve(index, each, x, y, is_joined=is_joined)),
+        *_names([each for each in series if each.is_named], x, y),
         "</svg>",
     ]
     return "\n".join(parts)
@@ -231,6 +238,41 @@ def _curve(index: int, series: Series, x: Axis, y: Axis, *, is_joined: bool) -> 
         words = f"{said}: {float(series.x[place]):.4g}, {float(series.y[place]):.4g}"
         parts.append(f"<g>{_marker(index, (px, py), colour)}<title>{escape(words)}</title></g>")
     return parts
+
+
+def _names(series: Sequence[Series], x: Axis, y: Axis) -> list[str]:
+    """Return the labels of points beside them, one for all that lie on one spot; none where there is no room."""
+    spots: dict[tuple[int, int], list[str]] = {}
+    for each in series:
+        for label, across, up in zip(each.labels, each.x, each.y, strict=True):
+            if math.isfinite(across) and math.isfinite(up):
+                spots.setdefault((round(x(float(across))), round(y(float(up)))), []).append(label)
+    parts: list[str] = []
+    taken = np.array([(px - 5, py - 5, px + 5, py + 5) for px, py in spots], float).reshape(-1, 4)
+    for spot, labels in spots.items():
+        for text, box in _places(spot, labels):
+            is_inside = x.start_px <= box[0] and box[2] <= WIDTH and y.end_px - 8 <= box[1] and box[3] <= y.start_px
+            meets = (taken[:, :2] < box[2:]).all(axis=1) & (taken[:, 2:] > box[:2]).all(axis=1)
+            if is_inside and not meets.any():
+                taken = np.vstack([taken, box])
+                place = f'x="{box[0]:.1f}" y="{box[3] - 2:.1f}"'
+                parts.append(f'<text {place} font-size="{NAME_PX}">{escape(text)}</text>')
+                break
+    return parts
+
+
+def _places(spot: tuple[int, int], labels: list[str]) -> Iterator[tuple[str, Num[np.ndarray, "4"]]]:
+    """Yield what may be written around a spot and its box (left, top, right, bottom), the best first."""
+    px, py = spot
+    for shown in range(min(len(labels), MOST_NAMES), 0, -1):
+        text = ", ".join(labels[:shown]) + (f" + {len(labels) - shown}" if len(labels) > shown else "")
+        width = NAME_PX / FONT_PX * _width(text)
+        right, left, centre = px + 8, px - 8 - width, px - width / 2
+        for corner, middle in (
+            *((right, py), (left, py), (centre, py - 14), (centre, py + 14)),
+            *((right, py - 12), (right, py + 12), (left, py - 12), (left, py + 12)),
+        ):
+            yield text, np.array([corner, middle - NAME_PX / 2, corner + width, middle + NAME_PX / 2])
 
 
 def _error_bar(series: Series, place: int, at: tuple[float, Axis], colour: str) -> list[str]:

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xvcore.errors import ParameterError
+from xvcore.errors import ParameterError, XvError
 from xvcore.models.classifier import Classifier
 from xvcore.ops.memory import in_halves
-from xvcore.types import Images, Targets
+from xvcore.ops.probability import n_not_finite, ranks
+from xvcore.types import Images, Scores, Targets
 
 Rows = Int[Tensor, " rows"]
 Making = Callable[[Rows], Images]
@@ -78,11 +79,16 @@ def target_scores(classifier: Classifier, make: Making, targets: Rows, *, batch_
     make : numbers of pictures, from 0, to these pictures on the classifier's device
     targets : output to be read, one per picture
     batch_size : pictures at a time; a batch that does not fit into memory goes in halves
+
+    Raises
+    ------
+    XvError
+        Scores that are not finite.
     """
 
     @torch.no_grad()
     def of_batch(rows: Tensor) -> Tensor:
-        scores = classifier.logits(make(rows))
+        scores = _finite(classifier, classifier.logits(make(rows)))
         target = targets[rows].to(scores.device)[:, None]
         return torch.cat([scores.gather(1, target), scores.softmax(dim=1).gather(1, target)], dim=1).cpu()
 
@@ -92,11 +98,11 @@ def target_scores(classifier: Classifier, make: Making, targets: Rows, *, batch_
 
 
 def leading_classes(classifier: Classifier, images: Images, *, batch_size: int) -> Targets:
-    """Return the output with the highest score of each image, on the CPU."""
+    """Return the output with the highest score of each image, on the CPU; XvError where scores are not finite."""
 
     @torch.no_grad()
     def of_batch(pictures: Tensor) -> Tensor:
-        return classifier.logits(pictures.to(classifier.device)).argmax(dim=1).cpu()
+        return _finite(classifier, classifier.logits(pictures.to(classifier.device))).argmax(dim=1).cpu()
 
     parts = [part for batch in images.split(batch_size) if len(batch) for part in in_halves(of_batch, batch)]
     return torch.cat([torch.zeros(0, dtype=torch.long), *parts])
@@ -113,28 +119,40 @@ def predictions(classifier: Classifier, sample: Sample, *, batch_size: int = 32)
 
     Returns
     -------
-    DataFrame with the columns model, image_id, target_idx, pred_idx, prob_target (0 … 1), rank_target (from 1; 1 plus
-    the number of outputs with a higher probability) and correct: those of the table ``predictions``.
+    DataFrame with the columns model, image_id, target_idx, pred_idx, prob_target (0 … 1), rank_target (from 1; how many
+    outputs have a score at least as high) and correct (rank 1): those of the table ``predictions``.
+
+    Raises
+    ------
+    XvError
+        Scores that are not finite.
     """
 
     @torch.no_grad()
     def of_batch(pictures: Tensor, chosen: Tensor) -> Tensor:
-        probabilities = classifier.probabilities(pictures.to(classifier.device)).double()
-        right = probabilities.gather(1, chosen.to(classifier.device)[:, None])
-        ranks = (probabilities > right).sum(dim=1, keepdim=True) + 1
-        return torch.cat([probabilities.argmax(dim=1, keepdim=True), right, ranks], dim=1).cpu()
+        scores = _finite(classifier, classifier.logits(pictures.to(classifier.device)))
+        right = scores.softmax(dim=1).double().gather(1, chosen.to(classifier.device)[:, None])
+        return torch.stack([scores.argmax(dim=1).double(), right[:, 0], ranks(scores, chosen).double()], dim=1).cpu()
 
     targets = sample.targets_of(classifier, batch_size=batch_size)
     batches = zip(sample.images.split(batch_size), targets.split(batch_size), strict=True)
     found = [part for batch in batches if len(batch[0]) for part in in_halves(of_batch, *batch)]
-    guesses, right, ranks = torch.cat(found).unbind(dim=1) if found else torch.zeros(3, 0)
+    guesses, right, places = torch.cat(found).unbind(dim=1) if found else torch.zeros(3, 0)
     columns = {
         "image_id": list(sample.image_ids),
         "target_idx": targets.numpy(),
         "pred_idx": guesses.long().numpy(),
         "prob_target": right.numpy(),
-        "rank_target": ranks.long().numpy(),
+        "rank_target": places.long().numpy(),
     }
     table = pd.DataFrame(columns)
     table.insert(0, "model", classifier.name)
-    return table.assign(correct=table["pred_idx"] == table["target_idx"])
+    return table.assign(correct=table["rank_target"] == 1)
+
+
+def _finite(classifier: Classifier, scores: Scores) -> Scores:
+    """Return the scores, or refuse them: what is NaN or infinite is neither right nor wrong."""
+    n_lost = int((n_not_finite(scores) > 0).sum())
+    if n_lost:
+        raise XvError(f"{classifier.name}: output not finite for {n_lost} of {len(scores)} pictures")
+    return scores

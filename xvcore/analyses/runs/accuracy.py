@@ -19,7 +19,7 @@ class AccuracyOfClasses(TopAccuracy, ClassSettings):
     """Top-k accuracy in all and of every class, and images per second on this machine (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "accuracy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     throughput: Throughput = parameter(Throughput(), "The speed test")
 

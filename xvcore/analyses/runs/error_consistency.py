@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
-from xvcore.analyses.questions.error_consistency import ErrorConsistency, class_figure
+from xvcore.analyses.questions.error_consistency import ErrorConsistency, class_figure, class_title
 from xvcore.runs.settings import ClassSettings
 
 COLUMNS = ["model", "class_id", "image_id", "rank_target"]
@@ -20,7 +20,7 @@ class ErrorConsistencyOfClasses(ErrorConsistency, ClassSettings):
     """Whether networks fail on the same classes and images: correlation and Cohen's kappa (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "error_consistency"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
 
 def join(results: Results) -> Mapping[str, pd.DataFrame]:
@@ -30,9 +30,11 @@ def join(results: Results) -> Mapping[str, pd.DataFrame]:
 
 def figures(results: Results) -> Iterator[Figure]:
     """Draw the accuracy by class of each pair of networks against each other."""
-    accuracy = results.settings.class_accuracy(results.read("predictions", COLUMNS))
+    k = results.settings.k
+    names = {info.class_id: info.class_name for info in results.runs[0].dataset.classes}
+    accuracy = results.settings.class_accuracy(results.read("predictions", COLUMNS)).rename(index=names)
     for a, b in combinations(sorted(results.models), 2):
-        yield Figure(f"{a} {b}", f"Accuracy by class: {a} and {b}", partial(class_figure, accuracy, a, b))
+        yield Figure(f"{a} {b}", f"{class_title(k)}: {a} and {b}", partial(class_figure, accuracy, a, b, k))
 
 
 analyses.register("error_consistency")(Analysis(ErrorConsistencyOfClasses, (), figures, join, least_networks=2))

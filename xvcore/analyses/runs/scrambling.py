@@ -21,7 +21,7 @@ class ScramblingOfClasses(Scrambling, ClassSettings):
     """Accuracy on images whose blocks are shuffled, by the size of the blocks (Brendel & Bethge 2019)."""
 
     method: ClassVar[str] = "scrambling"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
 
 def rows(run: Run[ScramblingOfClasses], sample: Sample, _class_id: str) -> pd.DataFrame:
