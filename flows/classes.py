@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
+from flows.flags import shard_of
 from flows.forms import filled_from, in_order, settings_of
 from flows.progress import watch
-from xvcore.errors import XvError
+from xvcore.errors import ClassesFailedError, XvError
 from xvcore.runs import pipeline
 from xvcore.runs.run import (
     Run,
@@ -79,14 +80,12 @@ class ClassesRequest(BaseModel):
     @field_validator("shard")
     @classmethod
     def _is_one_of(cls, shard: str) -> str:
-        index, count = map(int, shard.split("/"))
-        if index > count:
-            raise ValueError(f"shard {shard}: expected K/N with K from 1 to N")
+        shard_of(shard)
         return shard
 
     def mine(self, classes: list[str]) -> list[str]:
         """Return the classes of this shard."""
-        index, count = map(int, self.shard.split("/"))
+        index, count = shard_of(self.shard)
         return classes[index - 1 :: count]
 
     def specs(self) -> list[RunSpec[Settings]]:
@@ -182,7 +181,7 @@ def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
         raise errors[request.classes[0]]
     if errors:
         reasons = "; ".join(f"{class_id}: {type(error).__name__}: {error}" for class_id, error in errors.items())
-        raise XvError(f"{len(errors)} of {len(request.classes)} classes failed: {reasons}")
+        raise ClassesFailedError(f"{len(errors)} of {len(request.classes)} classes failed: {reasons}")
     return request.classes
 
 
@@ -240,7 +239,9 @@ def do_classes(
     if request.mine(classes):
         show(runs, request.mine(classes), problems)
     if problems:
-        raise XvError(f"{len(failures)} of {sum(map(len, todo.values()))} classes failed: " + "; ".join(problems))
+        raise ClassesFailedError(
+            f"{len(failures)} of {sum(map(len, todo.values()))} classes failed: " + "; ".join(problems)
+        )
     return {run.run_id: classes for run in runs}
 
 

@@ -4,14 +4,14 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from flows import commands
-from flows.flags import ClassFlags, Dataset, Device, StoreUrl, names, with_class_flags
-from xvcore.errors import XvError, unknown_name
+from flows.flags import ClassFlags, Dataset, Device, StoreUrl, as_flags, names, with_class_flags
+from xvcore.errors import ClassesFailedError, StoreError, XvError, in_one_line, unknown_name
 from xvcore.version import VERSION
 
 
@@ -36,7 +36,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # square brackets are square brackets
 )
 
-Home = Annotated[Path, typer.Option(help="Folder of the service: database, logs, password, state")]
+LETTERS = 60
+"""Of a list, map or mask in the plain table of a query."""
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What typer raises for a flag or a value that it does not take."""
+Home = Annotated[Path, typer.Option(help="Folder of the service: database, logs, password, state", file_okay=False)]
 RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
 
 
@@ -64,23 +68,29 @@ def plan(
     workers: Annotated[int | None, typer.Option(help="Tell the wall-clock time with so many at once", min=1)] = None,
 ) -> None:
     """Tell what a command would take, before it is started: classes, images, shards, time by stage, bytes."""
+    request = _request(method, flags)
     from flows.plan import show_plan
 
-    show_plan(_request(method, flags), workers=workers, measure=measure, say=typer.echo)
+    show_plan(request, workers=workers, measure=measure, say=typer.echo)
 
 
 @app.command()
 def figures(
     store: StoreUrl = "xv-store",
-    out: Annotated[Path, typer.Option(help="Folder of the figures")] = Path("xv-figures"),
+    out: Annotated[Path, typer.Option(help="Folder of the figures", file_okay=False)] = Path("xv-figures"),
     run: RunId = [],  # noqa: B006
 ) -> None:
     """Write the figures of analyses as SVG files, a folder for each run or comparison."""
     from xvcore.keys import file_name
     from xvcore.query import table
-    from xvcore.store import Store
 
-    for row in table(Store(store), "figures").to_dict("records"):
+    opened = _opened(store)
+    drawn = table(opened, "figures")
+    known = {*drawn["run_id"], *opened.runs()["run_id"]}
+    for each in run:
+        if each not in known:
+            raise unknown_name(f"run in {store}:", each, known)
+    for row in drawn.to_dict("records"):
         if row["svg"] is None or (run and row["run_id"] not in run):
             continue
         path = out / file_name(row["run_id"]) / f"{file_name(row['name'])}.svg"
@@ -98,9 +108,7 @@ def status(store: StoreUrl = "xv-store") -> None:
 @app.command()
 def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:  # noqa: B006
     """Merge the parts of runs into one file per table and run, for pandas, SQL and sharing."""
-    from xvcore.store import Store
-
-    opened = Store(store)
+    opened = _opened(store)
     for run_id in run or list(opened.runs()["run_id"]):
         counts = opened.publish(run_id)
         typer.echo(f"{run_id}: " + ", ".join(f"{name} {count}" for name, count in counts.items() if count))
@@ -109,15 +117,14 @@ def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:  # noqa: B00
 @app.command()
 def report(
     store: StoreUrl = "xv-store",
-    out: Annotated[Path, typer.Option(help="Folder of the pages")] = Path("xv-report"),
+    out: Annotated[Path, typer.Option(help="Folder of the pages", file_okay=False)] = Path("xv-report"),
     run: RunId = [],  # noqa: B006
 ) -> None:
     """Write the pages: networks and classes, summaries, images; a static site that needs no server."""
     from xvcore.report import build
     from xvcore.runs.originals import Originals
-    from xvcore.store import Store
 
-    index = build(Store(store), out, run_ids=run or None, picture_of=Originals())
+    index = build(_opened(store), out, run_ids=run or None, picture_of=Originals())
     typer.echo(f"report: {index}")
 
 
@@ -125,20 +132,25 @@ def report(
 def query(
     sql: Annotated[str, typer.Argument(help='e.g. "select model, count(*) from clusters where accepted group by 1"')],
     store: StoreUrl = "xv-store",
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, lists as whole JSON")] = False,
 ) -> None:
-    """Answer an SQL query over the tables of a store (needs the extra ``sql``)."""
-    from xvcore.query import connect
-    from xvcore.store import Store
+    """Answer an SQL query over the tables of a store, and nothing else (needs the extra ``sql``)."""
+    from xvcore.query import answer
+    from xvcore.query.cells import as_text
 
-    frame = connect(Store(store)).sql(sql).df()
-    typer.echo(frame.to_csv(index=False) if csv else frame.to_string(index=False))
+    rows = answer(_opened(store), sql)
+    if csv:
+        typer.echo(as_text(rows).to_csv(index=False), nl=False)
+    elif rows.num_rows:
+        typer.echo(as_text(rows, letters=LETTERS).to_string(index=False))
+    else:
+        typer.echo(f"no rows (columns: {', '.join(rows.column_names)})")
 
 
 @app.command()
 def train(
     architecture: Annotated[str, typer.Argument(help="Name of an architecture, e.g. partbirds_wide")],
-    out: Annotated[Path, typer.Option(help="File of the weights")],
+    out: Annotated[Path, typer.Option(help="File of the weights", dir_okay=False)],
     dataset: Dataset = "partbirds?split=train&images=400",
     steps: Annotated[int, typer.Option(help="Batches that the weights are moved by", min=1)] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of images")] = 0,
@@ -167,7 +179,7 @@ def train(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of weights, store and report")] = Path("xv-demo"),
+    out: Annotated[Path, typer.Option(help="Folder of weights, store and report", file_okay=False)] = Path("xv-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the networks")] = 0,
 ) -> None:
     """Draw PartBirds, train networks, look at them in three ways, compare with the truth, and write the report."""
@@ -215,14 +227,22 @@ def list_names(
         typer.echo(line)
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of every stage")] = False,
-) -> None:
-    if version:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         typer.echo(f"xv {VERSION}")
         raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version and leave", callback=_print_version, is_eager=True)
+]
+
+
+@app.callback()
+def _options(
+    version: Version = False,  # noqa: ARG001  its callback has spoken
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of every stage")] = False,
+) -> None:
     _prepare_prefect(verbose=verbose)
     _prepare_terminal(verbose=verbose)
 
@@ -230,10 +250,23 @@ def _options(
 def main() -> None:
     """Run the command line; an error of the caller is one line and exit code 2, failed classes are exit code 1."""
     try:
-        app()
+        code = app(prog_name="xv", standalone_mode=False)
+    except ClassesFailedError as error:
+        _leave(error, 1)
     except XvError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(1 if "classes failed" in str(error) else 2)
+        _leave(error, 2)
+    except typer.Abort:
+        _leave("aborted", 1)
+    except _USAGE_ERROR as error:
+        if len(sys.argv) > 1:
+            _leave(error.format_message(), 2)
+        code = 2  # nothing was asked: the help is shown
+    sys.exit(code)
+
+
+def _leave(reason: Exception | str, code: int) -> NoReturn:
+    sys.stderr.write(f"error: {in_one_line(reason)}\n")
+    sys.exit(code)
 
 
 def _prepare_prefect(*, verbose: bool) -> None:
@@ -263,6 +296,7 @@ def _of_family(name: str) -> Any:
     """Return the command of a family as typer has it."""
 
     def compute(flags: ClassFlags) -> None:
+        flags.check()
         chosen = commands.command(name)
         _run(chosen.flow, flags.fill(chosen.request))
 
@@ -280,13 +314,18 @@ def _run(flow: Any, request: Any) -> None:
 def _analyse_request(analysis: str, flags: ClassFlags) -> Any:
     from xvcore.analyses.analysis import analyses
     from xvcore.analyses.compare import check_number
+    from xvcore.models.load import check_names
     from xvcore.parameters import as_dict, replaced
 
     chosen = replaced(analyses[analysis].settings(), flags.changes())
     check_number(analysis, len(flags.model))
+    for network in chosen.networks:
+        check_names(network)
+    flags.check()
     from flows.analyse import AnalyseRequest
 
-    return AnalyseRequest(settings={"analysis": analysis, **as_dict(chosen)}, **flags.request())
+    with as_flags():
+        return AnalyseRequest(settings={"analysis": analysis, **as_dict(chosen)}, **flags.request())
 
 
 def _request(method: str, flags: ClassFlags) -> Any:
@@ -294,6 +333,7 @@ def _request(method: str, flags: ClassFlags) -> Any:
     from xvcore.analyses.analysis import analyses
 
     if method in commands.names():
+        flags.check()
         return flags.fill(commands.command(method).request)
     if method not in analyses:
         raise unknown_name("method or analysis", method, [*commands.names(), *analyses])
@@ -301,17 +341,26 @@ def _request(method: str, flags: ClassFlags) -> Any:
 
 
 def _steps(text: str) -> list[int]:
-    steps = names(text)
+    steps = names(text, "--keep")
     if not all(step.isdecimal() for step in steps):
         raise XvError(f"--keep {text!r}: expected numbers of steps, separated by commas")
     return [int(step) for step in steps]
 
 
-def _show_status(store: str) -> None:
-    from flows.listing import show_table
+def _opened(url: str) -> Any:
+    """Return a store that is there; a misspelt address is no empty store."""
     from xvcore.store import Store
 
-    frame = Store(store).status()
+    store = Store(url)
+    if not store.exists():
+        raise StoreError(f"nothing was ever written to {store.url}")
+    return store
+
+
+def _show_status(store: str) -> None:
+    from flows.listing import show_table
+
+    frame = _opened(store).status()
     if frame.empty:
         typer.echo(f"no runs in {store}")
     else:

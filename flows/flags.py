@@ -2,14 +2,17 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+import re
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Annotated, Any, Literal
 
 import typer
 
-from xvcore.errors import XvError
+from xvcore.errors import ParameterError, in_one_line
 
 Dataset = Annotated[str, typer.Option(help="KIND[:PATH][?key=value]: imagenet, imagefolder, cub, partbirds")]
 Models = Annotated[
@@ -62,22 +65,50 @@ class ClassFlags:
 
     def changes(self) -> dict[str, str]:
         """Return the parameters of the method that were set."""
-        most = {} if self.max_images is None else {"max_images": str(self.max_images)}
-        return pairs(self.settings, "--set") | most
+        most = [] if self.max_images is None else [f"max_images={self.max_images}"]
+        return pairs([*self.settings, *most], "--set")
 
     def request(self) -> dict[str, Any]:
         """Return the fields of a request, but for the settings."""
         apart = {"model", "settings", "max_images"}
         given = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name not in apart}
         fan_out = {name: given.pop(name) for name in ("to", "pool", "ray_address", "shard_size", "at_once")}
-        read = {"classes": names(self.classes), "class_map": pairs(self.class_map, "--class-map")}
+        class_map = pairs(self.class_map, "--class-map", "CLASS=OUTPUT")
+        read = {"classes": names(self.classes, "--classes"), "class_map": class_map}
         return {**given, **read, "models": self.model, "fan_out": fan_out}
+
+    def check(self) -> None:
+        """Refuse what the words alone tell to be wrong; neither Prefect nor any weights are needed for that.
+
+        Raises
+        ------
+        XvError
+            A shard, store, device, dataset, class or network that there is not.
+        """
+        from xvcore.data import open_dataset
+        from xvcore.models.labels import check_map
+        from xvcore.models.load import check_names
+        from xvcore.runs.run import chosen_classes, device_of
+        from xvcore.store import Store
+
+        given = self.request()
+        shard_of(self.shard, "--shard")
+        self.changes()
+        Store(self.store)
+        device_of(self.device)
+        for model in self.model:
+            check_names(model)
+        dataset = open_dataset(self.dataset)
+        chosen_classes(dataset, given["classes"])
+        check_map(given["class_map"], dataset.classes)
 
     def fill(self, request_type: Any) -> Any:
         """Return the request of a method, its form filled in."""
         from xvcore.parameters import replaced
 
-        return request_type.filled(replaced(request_type.settings_type(), self.changes()), **self.request())
+        settings = replaced(request_type.settings_type(), self.changes())
+        with as_flags():
+            return request_type.filled(settings, **self.request())
 
 
 def with_class_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -102,20 +133,75 @@ def with_class_flags(command: Callable[..., None]) -> Callable[..., None]:
     return with_flags
 
 
-def names(text: str) -> list[str]:
-    """Return names that commas separate."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+@contextmanager
+def as_flags() -> Iterator[None]:
+    """Say what a form refuses in the words of the command line: the flag, the value, what is expected."""
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        refused = [_in_words(each["loc"], each["input"], each["msg"]) for each in error.errors()]
+        raise ParameterError("; ".join(refused)) from error
 
 
-def pairs(texts: list[str], option: str) -> dict[str, str]:
-    """Return what the texts NAME=VALUE of an option say; XvError where one is not of that form."""
+def names(text: str, option: str) -> list[str]:
+    """Return names that commas separate; ParameterError where there are commas and no names."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if text.strip() and not found:
+        raise ParameterError(f"{option} {text!r}: expected names, separated by commas")
+    return found
+
+
+def pairs(texts: Sequence[str], option: str, form: str = "NAME=VALUE") -> dict[str, str]:
+    """Return what the texts NAME=VALUE of an option say; ``form`` is how messages call that.
+
+    Raises
+    ------
+    ParameterError
+        One is not of that form, or two say something else of one name.
+    """
     found: dict[str, str] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise XvError(f"{option} {text!r}: expected NAME=VALUE")
-        found[name.strip()] = value.strip()
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ParameterError(f"{option} {text!r}: expected {form}")
+        if found.setdefault(name, value) != value:
+            raise ParameterError(f"{option}: {name} is given twice, as {found[name]!r} and as {value!r}")
     return found
+
+
+def shard_of(text: str, name: str = "shard") -> tuple[int, int]:
+    """Return K and N of a shard ``K/N``; ``name`` is what it is called in messages.
+
+    Raises
+    ------
+    ParameterError
+        Not of that form, or K is not from 1 to N.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", text)
+    if not found or int(found[1]) > int(found[2]):
+        raise ParameterError(f"{name} {text!r}: expected K/N with K from 1 to N, e.g. 1/4")
+    return int(found[1]), int(found[2])
+
+
+def _in_words(place: tuple[int | str, ...], value: Any, message: str) -> str:
+    """Return what is wrong at a place of a request, with the flag that says it."""
+    parts = [str(each) for each in place if isinstance(each, str)]
+    message = message.removeprefix("Value error, ")
+    if parts[:1] == ["settings"]:
+        return f"--set {'.'.join(parts[1:])}={value}: {in_one_line(message)}"
+    field_name = {"models": "model"}.get(parts[-1], parts[-1]) if parts else ""
+    return f"{_FLAGS.get(field_name, field_name)} {value!r}: {in_one_line(message)}"
+
+
+def _flag(name: str, hint: Any) -> str:
+    (option,) = typing.get_args(hint)[1:]
+    return (option.param_decls or (f"--{name.replace('_', '-')}",))[0]
+
+
+_FLAGS = {name: _flag(name, hint) for name, hint in typing.get_type_hints(ClassFlags, include_extras=True).items()}
+"""How each field is called on the command line."""
 
 
 def _default(flag: dataclasses.Field) -> Any:

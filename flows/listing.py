@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from xvcore.errors import unknown_name
 
@@ -15,15 +16,19 @@ if TYPE_CHECKING:
 
 def show_table(frame: "pd.DataFrame", title: str) -> None:
     """Print a table: drawn on a terminal, plain lines elsewhere."""
+    from pandas import isna
+    from pandas.api.types import is_scalar
+
     console = Console()
     if not console.is_terminal:
         console.file.write(f"{frame.to_string(index=False)}\n")
         return
-    table = Table(title=title)
+    # Text is shown as it is: square brackets and colons of a string would be taken for markup and emoji.
+    table = Table(title=Text(title))
     for column in frame.columns:
-        table.add_column(str(column), justify="right" if frame[column].dtype.kind in "if" else "left")
+        table.add_column(Text(str(column)), justify="right" if frame[column].dtype.kind in "if" else "left")
     for row in frame.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text("" if is_scalar(value) and isna(value) else str(value)) for value in row))
     console.print(table)
 
 
@@ -50,9 +55,9 @@ def _datasets() -> Iterator[str]:
 
 
 def _architectures() -> Iterator[str]:
-    from xvcore.models import architectures
+    from xvcore.models import catalogue
 
-    yield from architectures
+    yield from catalogue.names()
 
 
 def _methods() -> Iterator[str]:
@@ -105,7 +110,3 @@ def _described(prefix: str, settings: Any) -> Iterator[str]:
             yield from _described(f"{prefix}{field.name}.", value)
         else:
             yield f"{prefix}{field.name} = {value}\t{field.metadata.get('description', '')}"
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None or value != value else str(value)  # noqa: PLR0124  NaN

@@ -63,7 +63,7 @@ class Bars:
     def watch(self, title: str) -> Iterator[Report]:
         """Draw a bar while the stage runs."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -35,12 +35,22 @@ class LabelError(XvError):
     """It cannot be told which output of the network stands for a class of the dataset."""
 
 
+class QueryError(XvError):
+    """An SQL query that cannot be answered, or that asks for more than an answer."""
+
+
+class ClassesFailedError(XvError):
+    """Classes of a run have failed; what the others gave is kept."""
+
+
 class StoreError(XvError):
     """A store that cannot be read or written, or rows that do not fit their table."""
 
 
 def unknown_name(kind: str, seen: str, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that is not among the known ones, with the nearest of them.
+
+    A name is also near by what follows its last slash: ``resnet26`` is near to ``timm/resnet26``.
 
     Parameters
     ----------
@@ -49,12 +59,13 @@ def unknown_name(kind: str, seen: str, known: Iterable[str]) -> UnknownNameError
     known : every name allowed
     """
     names = sorted(known)
-    close = get_close_matches(seen, names, n=3, cutoff=0.5)
+    by_form = {form: name for name in reversed(names) for form in (name.rpartition("/")[2], name)}
+    close = list(dict.fromkeys(by_form[form] for form in get_close_matches(seen, by_form, n=3, cutoff=0.5)))
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
     return UnknownNameError(f"unknown {kind} {seen!r}{hint} (known: {shown})")
 
 
-def in_one_line(error: Exception) -> str:
-    """Return the message of an error without line breaks; messages end up in tables."""
+def in_one_line(error: Exception | str) -> str:
+    """Return the message of an error without line breaks; messages end up in tables and on one line of a terminal."""
     return " ".join(str(error).split())

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from xvcore.errors import ParameterError, unknown_name
+from xvcore.errors import ParameterError, XvError, unknown_name
 
 Settings = TypeVar("Settings")
 
@@ -51,13 +51,7 @@ def check(settings: Any) -> None:
     hints = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         name = f"{type(settings).__name__}.{field.name}"
-        value = _coerced(name, getattr(settings, field.name), hints[field.name])
-        low, high = field.metadata.get("ge"), field.metadata.get("le")
-        for number in value if isinstance(value, tuple) else (value,):
-            is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-            if is_number and not _within(number, low, high):
-                allowed = f"{'-inf' if low is None else low} … {'inf' if high is None else high}"
-                raise ParameterError(f"{name} = {number!r} is outside {allowed}")
+        value = _checked(name, getattr(settings, field.name), hints[field.name], field)
         object.__setattr__(settings, field.name, value)
 
 
@@ -69,28 +63,10 @@ def replaced(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     Raises
     ------
     ParameterError
-        An unknown field (with the known ones), a value of the wrong type, or one out of bounds.
+        An unknown field (with the known ones), a value of the wrong type, or one out of bounds; the field is called as
+        it is in ``changes``.
     """
-    nested: dict[str, dict[str, Any]] = {}
-    flat: dict[str, Any] = {}
-    hints = typing.get_type_hints(type(settings))
-    for name, value in changes.items():
-        head, _, rest = name.partition(".")
-        if head not in hints:
-            raise ParameterError(str(unknown_name(f"parameter of {type(settings).__name__}", head, hints)))
-        current = getattr(settings, head)
-        if rest and not dataclasses.is_dataclass(current):
-            raise ParameterError(f"{head} = {current!r} has no parameter {rest!r}: it is a value")
-        if rest:
-            nested.setdefault(head, {})[rest] = value
-        elif dataclasses.is_dataclass(current) and not isinstance(value, type(current)):
-            known = ", ".join(f"{head}.{field.name}" for field in dataclasses.fields(current))
-            raise ParameterError(f"{head} is a group of parameters; set one of {known}")
-        else:
-            flat[head] = _coerced(f"{type(settings).__name__}.{head}", value, hints[head])
-    for head, inner in nested.items():
-        flat[head] = replaced(getattr(settings, head), inner)
-    return dataclasses.replace(settings, **flat)  # type: ignore[type-var]
+    return _replaced(settings, changes, "")
 
 
 def as_dict(settings: Any) -> dict[str, Any]:
@@ -103,6 +79,49 @@ def as_dict(settings: Any) -> dict[str, Any]:
         else:
             result[field.name] = list(value) if isinstance(value, tuple) else value
     return result
+
+
+def _replaced(settings: Settings, changes: Mapping[str, Any], path: str) -> Settings:
+    """Return the copy; ``path`` is what stands before the names in messages, e.g. ``"mask."``."""
+    nested: dict[str, dict[str, Any]] = {}
+    flat: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(settings))
+    fields = {field.name: field for field in dataclasses.fields(settings) if field.init}  # type: ignore[arg-type]
+    for name, value in changes.items():
+        head, dot, rest = name.partition(".")
+        if head not in fields:
+            known = [f"{path}{each}" for each in fields]
+            raise ParameterError(str(unknown_name(f"parameter of {type(settings).__name__}", f"{path}{head}", known)))
+        current = getattr(settings, head)
+        if dot and not dataclasses.is_dataclass(current):
+            raise ParameterError(f"{path}{head} = {current!r} has no parameter {rest!r}: it is a value")
+        if dot:
+            nested.setdefault(head, {})[rest] = value
+        elif dataclasses.is_dataclass(current) and not isinstance(value, type(current)):
+            inner = ", ".join(f"{path}{head}.{field.name}" for field in dataclasses.fields(current))
+            raise ParameterError(f"{path}{head} is a group of parameters; set one of {inner}")
+        else:
+            flat[head] = _checked(f"{path}{head}", value, hints[head], fields[head])
+    for head, inside in nested.items():
+        flat[head] = _replaced(flat.get(head, getattr(settings, head)), inside, f"{path}{head}.")
+    try:
+        return dataclasses.replace(settings, **flat)  # type: ignore[type-var]
+    except XvError as error:  # values that do not go together
+        if not path:
+            raise
+        raise ParameterError(f"{path.removesuffix('.')}: {error}") from error
+
+
+def _checked(name: str, value: Any, hint: Any, field: dataclasses.Field) -> Any:
+    """Return the value of a field in its type; ParameterError where it is of another or out of bounds."""
+    value = _coerced(name, value, hint)
+    low, high = field.metadata.get("ge"), field.metadata.get("le")
+    for number in value if isinstance(value, tuple) else (value,):
+        is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if is_number and not _within(number, low, high):
+            allowed = f"{'-inf' if low is None else low} … {'inf' if high is None else high}"
+            raise ParameterError(f"{name} = {number!r} is outside {allowed}")
+    return value
 
 
 def _within(value: int | float, low: int | float | None, high: int | float | None) -> bool:
@@ -121,7 +140,7 @@ def _coerced(name: str, value: Any, hint: Any) -> Any:
         return _coerced(name, value, next(each for each in arguments if each is not type(None)))
     if origin is tuple:
         parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, Sequence):
+        if not isinstance(parts, Sequence) or (isinstance(value, str) and not all(part.strip() for part in parts)):
             raise ParameterError(f"{name} = {value!r}: expected values separated by commas")
         return tuple(_coerced(name, part, arguments[0]) for part in parts)
     if hint in (int, float, bool, str):
@@ -142,10 +161,17 @@ def _scalar(name: str, value: Any, kind: type) -> Any:
         if isinstance(value, kind) and not isinstance(value, bool):
             return value
         raise ParameterError(f"{name} = {value!r}: expected {kind.__name__}")
+    number: int | float
     try:
-        number = float(value)
+        number = int(value) if kind is int and isinstance(value, int | str) and _is_whole(str(value)) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if math.isnan(number) or (kind is int and not number.is_integer()):
-        raise ParameterError(f"{name} = {value!r}: expected {'a whole number' if kind is int else 'a number'}")
+    if not math.isfinite(number) or (kind is int and not (number == int(number) and abs(number) < 2**63)):
+        expected = "a whole number of at most 64 bits" if kind is int else "a finite number"
+        raise ParameterError(f"{name} = {value!r}: expected {expected}")
     return int(number) if kind is int else number
+
+
+def _is_whole(text: str) -> bool:
+    """Say whether a text is digits: a float, of 53 bits, would round them."""
+    return text.strip().removeprefix("-").isdecimal()

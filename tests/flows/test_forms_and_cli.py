@@ -1,18 +1,27 @@
 """Laws of the forms and of the command line."""
 
+import io
+
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.families.summarise import COMMAND
-from flows.flags import ClassFlags
+from flows.flags import ClassFlags, shard_of
 from flows.forms import filled_from, settings_of
+from flows.listing import show_table
 from xvcore.data import open_dataset
-from xvcore.errors import UnknownNameError, XvError
+from xvcore.errors import ParameterError, UnknownNameError, XvError
+from xvcore.models import catalogue
 from xvcore.parameters import replaced
+from xvcore.store import Store
 from xvcore.visual_summaries.settings import VisualSummaries
 
+BIRDS = [info.class_id for info in open_dataset("partbirds?classes=2").classes]
 SummariseRequest = COMMAND.request
 SettingsForm = SummariseRequest.model_fields["settings"].annotation
 
@@ -55,11 +64,13 @@ def test_the_request_of_a_shard_keeps_everything_but_where_it_is_computed() -> N
 
 @pytest.mark.parametrize("command", [["summarise"], ["evidence"], ["units"], ["analyse", "occlusion"]])
 def test_every_command_over_classes_takes_all_flags_and_they_reach_the_request(command: list[str]) -> None:
-    flags = [*("--dataset", "partbirds"), *("--classes", "a, b"), *("--store", "s"), *("--max-images", "3")]
-    flags += [*("--set", "seed=1"), *("--class-map", "a=1"), *("--device", "cpu"), *("--batch-size", "2")]
-    result = CliRunner().invoke(app, [*command, "--model", "m", *flags, "--shard", "3/2"])
-    assert isinstance(result.exception, ValidationError), result.output
-    assert [each["loc"] for each in result.exception.errors()] == [("shard",)], "all but the shard is in order"
+    flags = [*("--dataset", "partbirds"), *("--classes", f"{BIRDS[0]}, plain"), *("--store", "s"), "--max-images", "3"]
+    flags += [*("--set", "seed=1"), *("--class-map", "plain=1"), *("--device", "cpu"), *("--shard", "1/2")]
+    flags += [*("--pool", "p"), *("--ray-address", "r"), *("--shard-size", "3"), *("--at-once", "4")]
+    result = CliRunner().invoke(app, [*command, "--model", "alexnet", *flags, "--batch-size", "5000"])
+    assert isinstance(result.exception, ParameterError), result.output
+    assert str(result.exception).startswith("--batch-size 5000: "), "all but the batch size is in order"
+    assert ";" not in str(result.exception)
 
 
 def test_flags_mean_what_the_request_says() -> None:
@@ -67,6 +78,40 @@ def test_flags_mean_what_the_request_says() -> None:
     request = SummariseRequest(**flags.request())
     assert request == SummariseRequest(models=["m"], classes=["a", "b"], class_map={"a": "1"}, batch_size=2)
     assert flags.changes() == {"seed": "1", "max_images": "3"}
+
+
+def test_every_flag_is_named_as_it_is_typed() -> None:
+    """A field that a form refuses is called by its flag, whatever it is called in the request."""
+    flags = ClassFlags(
+        model=["m"], batch_size=0, shard_size=0, at_once=0, pool="", ray_address="", store="", dataset=""
+    )
+    with pytest.raises(ParameterError) as caught:
+        flags.fill(SummariseRequest)
+    for flag in ("--batch-size 0", "--shard-size 0", "--at-once 0", "--pool ''", "--ray-address ''", "--store ''"):
+        assert flag in str(caught.value)
+    with pytest.raises(ParameterError, match="--model"):
+        ClassFlags(model=[]).fill(SummariseRequest)
+
+
+@given(st.text("0123456789/ -x٣", max_size=6))
+def test_a_shard_is_taken_or_refused_by_name_and_the_form_agrees(text: str) -> None:
+    try:
+        index, count = shard_of(text, "--shard")
+    except ParameterError as error:
+        said = str(error)
+    else:
+        assert 1 <= index <= count
+        assert SummariseRequest(models=["m"], shard=text).shard == f"{index}/{count}" == text
+        return
+    assert said.startswith(f"--shard {text!r}: expected K/N")
+    with pytest.raises(ValidationError, match="shard"):
+        SummariseRequest(models=["m"], shard=text)
+
+
+def test_a_form_names_nested_settings_with_dots() -> None:
+    form = SettingsForm.model_validate({"proposals": {"scales": [-1.0]}})
+    with pytest.raises(ParameterError, match=r"^proposals\.scales = -1 is outside"):
+        settings_of(form, VisualSummaries)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +129,32 @@ def test_a_wrong_setting_on_the_command_line_is_named(arguments: list[str], word
         assert word in str(result.exception)
 
 
-def test_status_of_an_empty_store_says_so(tmp_path) -> None:
+def test_status_of_a_store_without_runs_says_so(tmp_path) -> None:
+    store = Store(tmp_path)
+    store.write("classes", "d", "c", [{"class_idx": 0, "class_name": "c", "wnid": None}])
     result = CliRunner().invoke(app, ["status", "--store", str(tmp_path)])
     assert result.exit_code == 0
     assert "no runs" in result.output
+
+
+def test_square_brackets_and_colons_survive_on_a_terminal(monkeypatch) -> None:
+    """They are markup and emoji to rich."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    texts = ["imagefolder:/data/[bold]birds[/] [/x]", ":smile: [red]", "[link=x]"]
+    frame = pd.DataFrame({"[column]": texts, "n": pd.array([1, None, 3], dtype="Int64"), "x": [0.5, None, 2.0]})
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    show_table(frame, "runs in [store]")
+    for text in (*texts, "[column]", "runs in [store]"):
+        assert text in out.getvalue()
+    assert "NA" not in out.getvalue()
+
+
+def test_architectures_are_all_that_are_known_without_a_download() -> None:
+    listed = CliRunner().invoke(app, ["list", "architectures"]).output.split()
+    assert listed == catalogue.names()
+    assert {"partbirds_wide", "squeezenet1_1", "vit_b_16"} <= set(listed)
 
 
 @pytest.mark.parametrize("kind", ["datasets", "architectures", "methods", "parameters"])
@@ -105,7 +172,6 @@ def test_a_plan_of_what_there_is_no_such_method_names_the_nearest() -> None:
     assert "did you mean summarise" in str(result.exception)
 
 
-BIRDS = [info.class_id for info in open_dataset("partbirds?classes=2").classes]
 TINY_EVIDENCE = [
     *("--dataset", "partbirds?classes=2&images=3", "--model", "partbirds_narrow@random?classes=3"),
     *("--device", "cpu", *(part for index, each in enumerate(BIRDS) for part in ("--class-map", f"{each}={index}"))),

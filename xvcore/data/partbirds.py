@@ -145,4 +145,5 @@ def partbirds(  # noqa: PLR0913 -- one parameter per option of the spec
     try:
         return replaced(PartBirds(), given)
     except (ParameterError, KeyError) as error:
-        raise DataError(str(error)) from error
+        asked = f"partbirds?classes={classes}&images={images}&px={px}&seed={seed}&split={split}"
+        raise DataError(f"dataset {asked}: {error}") from error

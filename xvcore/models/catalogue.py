@@ -22,7 +22,7 @@ def find(name: str) -> Architecture:
         return architectures[name]
     if name in torchvision.names():
         return torchvision.architecture(name)
-    raise architectures.unknown(name, (*names(), f"{timm.PREFIX}NAME", "MODULE:FUNCTION"))
+    raise architectures.unknown(name, (*names(), *(timm.names() or [f"{timm.PREFIX}NAME"]), "MODULE:FUNCTION"))
 
 
 def names() -> list[str]:

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -189,6 +189,44 @@ def outputs_for(
         )
     _refuse_doubles(classifier, found, explicit)
     return found
+
+
+def check_map(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> None:
+    """Refuse a class map that speaks of a class there is not, of several at once, or of one class twice.
+
+    Parameters
+    ----------
+    class_map : class (id, or name) to output
+    classes : all of the dataset
+
+    Raises
+    ------
+    LabelError
+        Names the entry, and the classes that come near.
+    """
+    ids = {each.class_id for each in classes}
+    by_form: dict[str, set[str]] = {}
+    for each in classes if class_map else ():
+        for form in _spellings(each.class_name):
+            by_form.setdefault(form, set()).add(each.class_id)
+    said: dict[str, tuple[str, str]] = {}
+    for key, output in class_map.items():
+        found = {key} if key in ids else {each for form in _spellings(key) for each in by_form.get(form, ())}
+        if not found:
+            near = get_close_matches(key, sorted(ids.union(by_form)), n=3, cutoff=0.6)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            shown = ", ".join([*sorted(ids)[:N_SHOWN], *(["…"] if len(ids) > N_SHOWN else [])])
+            raise LabelError(
+                f"class map: no class of the dataset is called {key!r}{hint} ({len(ids)} classes: {shown})"
+            )
+        if len(found) > 1:
+            raise LabelError(f"class map: {key!r} names {len(found)} classes ({', '.join(sorted(found))}); give the id")
+        if not str(output).strip():
+            raise LabelError(f"class map: {key!r} has no output: expected an index, WordNet id or name")
+        (class_id,) = found
+        other, before = said.setdefault(class_id, (key, output))
+        if before != output:
+            raise LabelError(f"class map: {other!r} and {key!r} are one class, but say {before!r} and {output!r}")
 
 
 def spellings(text: str) -> set[str]:

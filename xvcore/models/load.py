@@ -15,7 +15,7 @@ from xvcore.models.architecture import Architecture, Output, PublishedWeights
 from xvcore.models.catalogue import find
 from xvcore.models.classifier import Classifier
 from xvcore.models.download import check_fragment, expected_sha256, fetch, is_url
-from xvcore.models.labels import labelled, outputs_from
+from xvcore.models.labels import labelled, outputs_from, read_labels
 from xvcore.models.preprocessing import Preprocessing
 from xvcore.models.weights import draw, fit, read_checkpoint, seeded, sha256_of
 
@@ -100,6 +100,27 @@ def load(spec: str, *, device: torch.device | str = "cpu") -> Classifier:
         outputs,
         loaded.state,
     )
+
+
+def check_names(spec: str) -> None:
+    """Refuse an address whose architecture, options, weights or labels there are not; no network is built or read.
+
+    Raises
+    ------
+    UnknownNameError, ParameterError, WeightsError, LabelError
+        As :func:`load`, which says what else is wrong.
+    """
+    address = Address.parse(spec)
+    architecture = find(address.name)
+    for key, low in (("input", 1), ("seed", 0), ("classes", 1), ("resize", 1)):
+        if (key, address.options.get(key)) != ("resize", "none"):
+            address.number(key, low)
+    labels = address.options.get("labels")
+    if labels not in (None, "none", "imagenet"):
+        read_labels(Path(labels).expanduser())
+    weights = address.weights
+    if weights is not None and weights != RANDOM and weights not in architecture.published and not is_url(weights):
+        _existing(architecture, weights)
 
 
 @dataclass(frozen=True)
@@ -214,11 +235,16 @@ def _load(architecture: Architecture, address: Address) -> _Loaded:
         return _published(architecture, architecture.published[weights])
     if is_url(weights):
         check_fragment(weights)
-    path = fetch(weights) if is_url(weights) else Path(weights).expanduser()
+    path = fetch(weights) if is_url(weights) else _existing(architecture, weights)
+    return _file(architecture, address, path, weights)
+
+
+def _existing(architecture: Architecture, weights: str) -> Path:
+    path = Path(weights).expanduser()
     if not path.is_file():
         known = ", ".join((*architecture.published, RANDOM))
         raise WeightsError(f"weights {weights!r} of {architecture.name}: no such file, and none of {known}")
-    return _file(architecture, address, path, weights)
+    return path
 
 
 def _version(architecture: Architecture, address: Address, sha256: str = "") -> Architecture:

@@ -58,6 +58,15 @@ def architecture(name: str) -> Architecture:
     )
 
 
+def names() -> list[str]:
+    """Return the addresses of all of timm's networks, none where it is not installed; imports it, which takes long."""
+    try:
+        import timm
+    except ImportError:
+        return []
+    return [f"{PREFIX}{each}" for each in timm.list_models()]
+
+
 @dataclass(frozen=True)
 class _Build:
     create: Callable[..., nn.Module]

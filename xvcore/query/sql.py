@@ -1,10 +1,11 @@
-"""SQL over a store: a DuckDB connection with one view a table."""
+"""SQL over a store: a DuckDB connection with one view a table, and answers that touch nothing else."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from xvcore.errors import StoreError, XvError
+from xvcore.errors import QueryError, StoreError, XvError, in_one_line, unknown_name
 from xvcore.query.files import files
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.schema import TIME
@@ -26,6 +27,35 @@ _SQL_TYPES = {
 }
 
 
+_ANSWERS = re.compile(
+    r"\s*(explain\s+)?(select|from|with|values|table|describe|show|summarize|pivot|unpivot)\b", re.IGNORECASE
+)
+"""How a statement begins whose type alone does not tell that it only reads: PIVOT, EXPLAIN (not EXPLAIN ANALYZE)."""
+
+
+def answer(store: Store, sql: str) -> pa.Table:
+    """Return what one query gives; it reads nothing but the store, and writes nothing.
+
+    Raises
+    ------
+    QueryError
+        No query, several, one that DuckDB cannot answer, or one that reads or writes elsewhere.
+    XvError
+        DuckDB is not installed.
+    StoreError
+        Nothing was ever written to the store.
+    """
+    connection = connect(store)
+    import duckdb
+
+    try:
+        _seal(connection, store)
+        _refuse_others(connection, sql)
+        return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise QueryError(_reason(store, error)) from error
+
+
 def connect(store: Store) -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB connection with a view of each table, e.g. ``connect(store).sql("from clusters").df()``.
 
@@ -37,7 +67,7 @@ def connect(store: Store) -> "duckdb.DuckDBPyConnection":
     XvError
         DuckDB is not installed.
     StoreError
-        Nothing was ever written to the store.
+        Nothing was ever written to the store, or a file is damaged.
     """
     try:
         import duckdb
@@ -49,8 +79,48 @@ def connect(store: Store) -> "duckdb.DuckDBPyConnection":
     if not store.place.is_local:
         connection.register_filesystem(store.place.filesystem)
     for name in SCHEMAS:
-        _create_view(connection, store, SCHEMAS[name])
+        try:
+            _create_view(connection, store, SCHEMAS[name])
+        except duckdb.Error as error:
+            raise StoreError(f"cannot read the table {name} of {store.url}: {_in_words(error)}") from error
     return connection
+
+
+def _seal(connection: "duckdb.DuckDBPyConnection", store: Store) -> None:
+    """Let a connection open files of the store alone, for good."""
+    root = _address(store, "")
+    folders = {root, store.place.path("")} if store.place.is_local else {root}  # as pattern, and as it is
+    connection.execute(f"set allowed_directories = [{', '.join(map(_quoted, sorted(folders)))}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set python_enable_replacements = false")  # Python's variables are no tables
+    connection.execute("set lock_configuration = true")
+
+
+def _refuse_others(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
+    """Refuse all that is not one statement which reads: files of the store could be written over."""
+    import duckdb
+
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryError(f"expected one SQL query, not {len(statements) or 'an empty text'}")
+    (statement,) = statements
+    if statement.type != duckdb.StatementType.SELECT and not _ANSWERS.match(sql):
+        kind = str(statement.type).rpartition(".")[2]
+        raise QueryError(f"this statement ({kind}) is no query: expected SELECT, FROM, WITH, DESCRIBE, PIVOT …")
+
+
+def _reason(store: Store, error: Exception) -> str:
+    text = _in_words(error)
+    if missing := re.search(r"Table with name (\S+) does not exist", text):
+        return str(unknown_name("table", missing.group(1), SCHEMAS))
+    if "disabled by configuration" in text or "disabled through configuration" in text:
+        return f"a query reads the tables of {store.url} and nothing else: {text}"
+    return text
+
+
+def _in_words(error: Exception) -> str:
+    """Return what DuckDB says, with its hint, without the line of SQL and the arrow below it."""
+    return in_one_line(str(error).partition("\n\nLINE ")[0])
 
 
 def _create_view(connection: Any, store: Store, table: Table) -> None:

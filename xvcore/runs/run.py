@@ -14,6 +14,7 @@ from xvcore.data import ClassInfo, Dataset, open_dataset
 from xvcore.errors import UnknownNameError, XvError, unknown_name
 from xvcore.keys import digest, run_id
 from xvcore.models import Classifier, load, outputs_for
+from xvcore.models.labels import check_map
 from xvcore.parameters import as_dict
 from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
@@ -94,7 +95,8 @@ def open_run(spec: RunSpec[Settings_co], classifier: Classifier | None = None) -
         Whatever cannot be found or does not fit, with the value seen and the values allowed.
     """
     dataset = open_dataset(spec.dataset)
-    device = _device(spec.device)
+    check_map(dict(spec.class_map), dataset.classes)
+    device = device_of(spec.device)
     classifier = load(spec.model, device=device) if classifier is None else classifier.to(device)
     return Run(
         spec, Store(spec.store), dataset, classifier, run_id(spec.settings.method, _identity(spec, dataset, classifier))
@@ -199,7 +201,8 @@ def _chosen(classes: Iterable[ClassInfo], names: Sequence[str]) -> Iterable[Clas
         yield found[0]
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
+    """Return the device that a name stands for, ``auto`` included; XvError where this machine has none such."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

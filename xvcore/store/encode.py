@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from pycocotools import mask as coco
 
@@ -21,8 +22,9 @@ def rle_encode(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in cell["size"]], "counts": bytes(cell["counts"])}
 
 
-def rle_decode(cell: Mapping[str, Any]) -> np.ndarray:
-    """Return the mask (h, w), boolean, of a cell as written or as read from a table."""
+def rle_decode(cell: Any) -> np.ndarray:
+    """Return the mask (h, w), boolean, of a cell as written or as read from a table; StoreError where it is missing."""
+    _refuse_missing(cell, "mask")
     height, width = (int(side) for side in cell["size"])
     runs = run_lengths(cell["counts"])
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
@@ -55,8 +57,10 @@ def rle_area(cells: Sequence[Mapping[str, Any]]) -> np.ndarray:
     return np.array([run_lengths(cell["counts"])[1::2].sum() for cell in cells], dtype=np.int64)
 
 
-def rle_overlap(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+def rle_overlap(first: Any, second: Any) -> float:
     """Return intersection over union of two masks of equal size, in [0, 1]; 0 if both are empty."""
+    for cell in (first, second):
+        _refuse_missing(cell, "mask")
     if list(first["size"]) != list(second["size"]):
         raise StoreError(f"masks of different sizes: {list(first['size'])} and {list(second['size'])}")
     one, other = rle_decode(first), rle_decode(second)
@@ -88,16 +92,25 @@ def picture(array: np.ndarray, kind: Literal["jpeg", "png"] = "jpeg", *, path: s
     return {"bytes": buffer.getvalue(), "path": path}
 
 
-def picture_array(cell: Mapping[str, Any]) -> np.ndarray:
-    """Return the pixels of an encoded picture: (h, w, 3) RGB or (h, w) grey, 0 … 255."""
-    with Image.open(io.BytesIO(cell["bytes"])) as image:
+def picture_array(cell: Any) -> np.ndarray:
+    """Return the pixels of a picture: (h, w, 3) RGB or (h, w) grey, 0 … 255; StoreError where it is missing."""
+    data = encoded(cell)
+    _refuse_missing(data, "picture")
+    with Image.open(io.BytesIO(data or b"")) as image:
         return np.array(image)
 
 
-def encoded(cell: Mapping[str, Any] | None) -> bytes | None:
-    """Return the bytes of a table's picture; ``None`` where it was left out."""
-    data = cell["bytes"] if cell is not None else None
-    return bytes(data) if data else None
+def encoded(cell: Any) -> bytes | None:
+    """Return the bytes of a table's picture; ``None`` where it was left out (None, or as other readers: NA, NaN)."""
+    data = None if is_missing(cell) else cell["bytes"]
+    return None if is_missing(data) or not data else bytes(data)
+
+
+def is_missing(cell: Any) -> bool:
+    """Say whether a cell is missing, whoever read the table: None, pandas' NA or NaN, numpy's masked."""
+    if any(cell is each for each in (None, pd.NA, pd.NaT, np.ma.masked)):
+        return True
+    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
 
 
 def map_cell(array: Any) -> np.ndarray:
@@ -115,5 +128,11 @@ def map_cell(array: Any) -> np.ndarray:
 
 
 def map_array(cell: Any, height: int, width: int) -> np.ndarray:
-    """Return the map (height, width), 32-bit floats, of a cell."""
+    """Return the map (height, width), 32-bit floats, of a cell; StoreError where it is missing."""
+    _refuse_missing(cell, "map")
     return np.asarray(cell, dtype=np.float32).reshape(height, width)
+
+
+def _refuse_missing(cell: Any, what: str) -> None:
+    if is_missing(cell):
+        raise StoreError(f"no {what} to decode: the cell is missing ({cell!r})")

@@ -36,10 +36,12 @@ class Place:
     Raises
     ------
     StoreError
-        The URL's file system is unknown, or its library is not installed.
+        No URL at all, its file system is unknown, or its library is not installed.
     """
 
     def __init__(self, url: str | Path, **storage_options: Any) -> None:
+        if not str(url).strip():
+            raise StoreError(f"store {str(url)!r}: expected a folder or a URL")
         self.url = str(url).rstrip("/") or "/"
         try:
             with self.failures("open"):
