@@ -20,11 +20,13 @@ class Menu(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
-        return [*commands.names(), *super().list_commands(ctx)]
+        own = super().list_commands(ctx)
+        return [*(name for name in commands.names() if name not in own), *own]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; a family's is made of the flags that all of them take."""
-        return _of_family(cmd_name) if cmd_name in commands.names() else super().get_command(ctx, cmd_name)
+        """Return a command; a family's, of a name that is not taken here, has the flags that all of them take."""
+        own = super().get_command(ctx, cmd_name)
+        return _of_family(cmd_name) if own is None and cmd_name in commands.names() else own
 
 
 app = typer.Typer(
