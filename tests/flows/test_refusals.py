@@ -86,6 +86,7 @@ print(json.dumps([said, "prefect" in sys.modules]))
 """
 
 
+@pytest.mark.slow
 def test_what_the_words_tell_is_refused_in_one_line_before_prefect_is_imported(tmp_path) -> None:
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}

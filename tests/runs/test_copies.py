@@ -91,7 +91,9 @@ def rows(store: Path, run_id: str, table: str) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).drop(columns="run_id")
 
 
-@pytest.mark.parametrize("method", FAMILIES)
+@pytest.mark.parametrize(
+    "method", [pytest.param(each, marks=pytest.mark.slow) if each == "visual-summaries" else each for each in FAMILIES]
+)
 def test_copies_move_nothing_and_are_named(method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings, tables = FAMILIES[method]
     once = run_through(folder_of(tmp_path / "once", copies=0), tmp_path / "store", settings)
