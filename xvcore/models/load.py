@@ -103,7 +103,9 @@ def load(spec: str, *, device: torch.device | str = "cpu") -> Classifier:
 
 
 def check_names(spec: str) -> None:
-    """Refuse an address whose architecture, options, weights or labels there are not; no network is built or read.
+    """Refuse an address whose architecture, options, weights or labels there are not; no weights are read.
+
+    A function of the user's own is called: it alone tells what it builds.
 
     Raises
     ------
