@@ -1,5 +1,6 @@
 """The pages in a browser: headless Chromium, from the file system."""
 
+import json
 import shutil
 import tempfile
 import time
@@ -89,10 +90,6 @@ def set_screen(browser, width: int, *, scheme: str = "light") -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
-def visit(browser, site: Path, page: str) -> None:
-    browser.get((site / page).as_uri())
-
-
 def background(browser) -> str:
     return browser.execute_script("return getComputedStyle(document.body).backgroundColor")
 
@@ -104,6 +101,13 @@ def wait_for(browser, script: str, seconds: float = 20.0):
         assert time.monotonic() < end, f"still false after {seconds} s: {script}"
         time.sleep(0.05)
     return value
+
+
+def visit(browser, site: Path, page: str) -> None:
+    """Open a page and wait until its scripts have run: on a busy machine the driver may come back before."""
+    address = (site / page).as_uri()
+    browser.get(address)
+    wait_for(browser, f"location.href === {json.dumps(address)} && document.readyState === 'complete'")
 
 
 def check_width(browser, site: Path, page: str, width: int) -> None:
