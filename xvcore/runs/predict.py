@@ -64,5 +64,5 @@ def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str
     return rows
 
 
-PREDICT = Stage("predict", "predictions", predict)
+PREDICT = Stage("predict", "predictions", predict, also=("manifest",))
 """The first stage of every family and analysis."""
