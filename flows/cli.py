@@ -110,9 +110,13 @@ def status(store: StoreUrl = "xv-store") -> None:
 @app.command()
 def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:  # noqa: B006
     """Merge the parts of runs into one file per table and run, for pandas, SQL and sharing."""
+    from xvcore.runs.stage import needed
+
     opened = _opened(store)
-    for run_id in run or list(opened.runs()["run_id"]):
-        counts = opened.publish(run_id)
+    runs = opened.runs()
+    methods = dict(zip(runs["run_id"], runs["method"], strict=True))
+    for run_id in run or list(methods):
+        counts = opened.publish(run_id, needed(methods.get(run_id, "")))
         typer.echo(f"{run_id}: " + ", ".join(f"{name} {count}" for name, count in counts.items() if count))
 
 

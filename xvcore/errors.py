@@ -47,6 +47,18 @@ class StoreError(XvError):
     """A store that cannot be read or written, or rows that do not fit their table."""
 
 
+class DamagedError(StoreError):
+    """A file of a store that is broken, or is not what belongs where it lies; it can be made again."""
+
+
+class MomentaryError(XvError, OSError):
+    """Open files or a connection ran out: no fault of what was asked for, and the same again may succeed."""
+
+
+class MemoryShortError(XvError, MemoryError):
+    """The memory of the machine does not suffice: no fault of what was asked for."""
+
+
 def unknown_name(kind: str, seen: str, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that is not among the known ones, with the nearest of them.
 

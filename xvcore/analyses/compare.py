@@ -89,7 +89,7 @@ def _finished(runs: Sequence[Run[Any]]) -> list[str]:
         {
             class_id
             for class_id in run.store.classes_of("class_runs", run.run_id)
-            if run.store.read("class_runs", run.run_id, class_id, columns=["status"])["status"].iloc[0] == "complete"
+            if run.store.record(run.run_id, class_id)["status"][0].as_py() == "complete"
         }
         for run in runs
     ]

@@ -46,6 +46,7 @@ for _name in analyses:
             stages=(PREDICT, *analyses[_name].stages),
             count=predicted,
             gather=gather,
+            joins_last="comparisons",
             pictures=figures_of,
             pictures_of_all=figures,
         )

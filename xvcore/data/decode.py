@@ -23,7 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from xvcore.errors import ImageError
+from xvcore.errors import ImageError, MemoryShortError
 
 MAX_PIXELS: Final = 64_000_000
 """Largest width × height that is decoded: 192 MB as RGB; a phone's or camera's picture of 60 megapixels passes."""
@@ -38,6 +38,8 @@ _PLUGINS = (
 )
 FORMATS: Final = tuple(plugin.format for plugin in _PLUGINS)
 """Pillow's names of the formats that are read; no others, since some of Pillow's plugins start programs."""
+_BYTES_A_PIXEL, _BYTES_BESIDE = 24, 16_000_000
+"""Memory that decoding takes at most: six pictures of 4 bytes a pixel at once, and what decoders keep beside."""
 WHITE: Final = (255, 255, 255, 255)
 
 UPRIGHT: Final = {
@@ -63,7 +65,6 @@ _PILLOW_RAISES = (
     AttributeError,
     BufferError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,
@@ -94,21 +95,42 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, upright: bool = False) 
     ------
     ImageError
         Empty, not an image, truncated or damaged, more than ``max_pixels``, without pixels, or with samples that have
-        no agreed range (32-bit integers, floating point). Nothing else is raised, and no warning is given.
+        no agreed range (32-bit integers, floating point). No warning is given.
+    MemoryShortError
+        The machine has not the memory that a picture of this size takes: the file may be good.
     """
     if not data:
         raise ImageError("empty file (0 bytes)")
+    n_pixels = 0
     with _silence():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image.width, image.height, max_pixels)
+                n_pixels = image.width * image.height
                 return _rgb(image, _turn(image, upright=upright))
         except UnidentifiedImageError as error:
             raise ImageError(_unidentified(data)) from error
         except Image.DecompressionBombError as error:
             raise ImageError(f"too many pixels: the limit is {max_pixels} ({error})") from error
+        except MemoryError as error:
+            raise _without_memory(n_pixels) from error
         except _PILLOW_RAISES as error:
-            raise ImageError(f"truncated or damaged: {error or type(error).__name__}") from error
+            if isinstance(error, OSError) and "out of memory" in str(error):  # so Pillow's decoders say it
+                raise _without_memory(n_pixels) from error
+            raise ImageError(f"truncated or damaged: {str(error) or type(error).__name__}") from error
+
+
+def _without_memory(n_pixels: int) -> ImageError | MemoryShortError:
+    """Return whose fault it is that the memory did not suffice: the machine's if it has not what the picture takes.
+
+    A damaged file may ask for any amount.
+    """
+    try:
+        bytearray(_BYTES_A_PIXEL * n_pixels + _BYTES_BESIDE)
+    except MemoryError:
+        size = f"{n_pixels / 1e6:.1f} million pixels, about {_BYTES_A_PIXEL * n_pixels / 1e6:.0f} MB"
+        return MemoryShortError(f"the memory of this machine does not suffice to decode a picture of {size}")
+    return ImageError(f"truncated or damaged: it asks for more memory than a picture of {n_pixels} pixels takes")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

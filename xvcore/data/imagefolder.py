@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_class
+from xvcore.data.faults import is_momentary
 from xvcore.errors import DataError, unknown_name
 
 SUFFIXES = frozenset(
@@ -34,23 +35,62 @@ class ImageFolder:
     places: Mapping[str, tuple[str, ...]]
 
     def images(self, class_id: str) -> tuple[ImageRecord, ...]:
-        """Return the images of a class, sorted by image id (the path below the root, with slashes)."""
+        """Return the images of a class, sorted by image id (the path below the root, with slashes).
+
+        Raises
+        ------
+        DataError
+            There is no such class; or its images, which were there when the dataset was opened, are away.
+        """
         info = find_class(self.name, self.classes, class_id)
         found: list[str] = []
         for place in self.places[info.class_id]:
-            is_folder = (self.root / place).is_dir()
-            found.extend(images_below(self.root, place) if is_folder else [place])
+            if (self.root / place).is_dir():
+                found.extend(images_below(self.root, place))
+            else:
+                if not (self.root / place).exists():
+                    self._check_there(place)
+                found.append(place)
+        if not found:
+            raise DataError(f"class {class_id!r} of {self.name} has no images any more; is the disk there?")
         image_ids = sorted(_printable(path) for path in found)
         return tuple(ImageRecord(each, str(self.root / each), class_id) for each in image_ids)
 
     def read(self, record: ImageRecord) -> bytes:
-        """Return the file of an image, found by its id: a manifest stays good when the folder moves."""
-        return (self.root / record.image_id).read_bytes()
+        """Return the file of an image, found by its id: a manifest stays good when the folder moves.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        DataError
+            Nor can the folder that it lies in: the disk is away, and it is not the image's fault.
+        """
+        try:
+            return (self.root / record.image_id).read_bytes()
+        except OSError as error:
+            if not is_momentary(error, record.path):
+                self._check_there(record.image_id)
+            raise
 
     def parts(self, class_id: str) -> tuple[PartBox, ...]:
         """Return no parts: folders have no annotations."""
         find_class(self.name, self.classes, class_id)
         return ()
+
+    def _check_there(self, place: str) -> None:
+        """Refuse where the folder of an image is not to be had, or nothing at all is left where the dataset was."""
+        folder = (self.root / place).parent if is_image(place) else self.root / place
+        for each in (folder, self.root):
+            try:
+                with os.scandir(each) as entries:
+                    is_empty = next(entries, None) is None
+            except OSError as error:
+                if is_momentary(error, str(each)):
+                    raise
+                raise DataError(f"{each} cannot be listed any more: {error.strerror}; is the disk there?") from error
+            if is_empty and each == self.root:
+                raise DataError(f"{each} is empty now; is the disk there?")
 
 
 @datasets.register("imagefolder")

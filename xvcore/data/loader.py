@@ -13,8 +13,9 @@ from torch import Tensor
 
 from xvcore.data.dataset import Dataset, ImageRecord
 from xvcore.data.decode import decode
+from xvcore.data.faults import patiently
 from xvcore.data.manifest import ManifestRow, read_error, sha256_of
-from xvcore.errors import ImageError, ParameterError
+from xvcore.errors import ImageError, MomentaryError, ParameterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ def load_batches(
     ------
     ParameterError
         ``batch_size`` or ``n_threads`` is below 1.
+    MomentaryError, MemoryShortError
+        Memory, open files or a connection of this machine did not suffice, for longer than a moment.
     DataError, Exception
         Whatever the dataset or the transform raises other than OSError (of the dataset) and ImageError.
     """
@@ -113,16 +116,23 @@ def _loaded(dataset: Dataset, row: ManifestRow, transform: Callable[[Image.Image
     if row.error is not None:
         return _Failed(row.image_id, row.error)
     try:
-        data = dataset.read(ImageRecord(row.image_id, row.path, row.class_id))
+        record = ImageRecord(row.image_id, row.path, row.class_id)
+        data = patiently(lambda: dataset.read(record), row.image_id, row.path)
+    except MomentaryError:
+        raise
     except (OSError, ImageError) as error:
         return _Failed(row.image_id, read_error(error))
     if row.sha256 is not None and sha256_of(data) != row.sha256:
         return _Failed(
             row.image_id, f"has changed since the manifest: SHA-256 {sha256_of(data)[:12]}…, was {row.sha256[:12]}…"
         )
-    try:
+
+    def decoded() -> _Decoded:
         picture = decode(data)
         return _Decoded(row.image_id, transform(picture), picture.width, picture.height)
+
+    try:
+        return patiently(decoded, row.image_id)
     except ImageError as error:
         return _Failed(row.image_id, str(error))
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from xvcore.data.dataset import Dataset, ImageRecord
-from xvcore.errors import ImageError, ParameterError
+from xvcore.data.faults import patiently
+from xvcore.errors import ImageError, MomentaryError, ParameterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ def manifest(dataset: Dataset, class_id: str, *, max_images: int | None) -> tupl
     Raises
     ------
     DataError
-        The dataset does not have this class.
+        The dataset does not have this class, or its folder is away.
+    MomentaryError, MemoryShortError
+        The machine failed, for longer than a moment: that is no image's fault, and there is no manifest.
     ParameterError
         ``max_images`` is below 1.
     """
@@ -60,7 +63,9 @@ def read_error(error: OSError | ImageError) -> str:
 def _row(dataset: Dataset, record: ImageRecord) -> ManifestRow:
     names = (record.image_id, record.path, record.class_id)
     try:
-        data = dataset.read(record)
+        data = patiently(lambda: dataset.read(record), record.image_id, record.path)
+    except MomentaryError:
+        raise
     except (OSError, ImageError) as error:
         return ManifestRow(*names, sha256=None, n_bytes=None, error=read_error(error))
     return ManifestRow(*names, sha256_of(data), len(data), error=None if data else "empty file (0 bytes)")

@@ -41,7 +41,7 @@ pipelines.register(PatchEvidence.method)(
     Pipeline(
         settings=PatchEvidence,
         order=2,
-        stages=(PREDICT_DISTINCT, Stage("explain", "evidence", explain)),
+        stages=(PREDICT_DISTINCT, Stage("explain", "evidence", explain, also=("patch_summaries",))),
         count=predicted,
         gather=gather_patches,
         gathers_by="class",

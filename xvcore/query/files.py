@@ -33,7 +33,8 @@ def files(
     """Return the files of a table, sorted by owner (run, data set or cache) and class.
 
     A run's published file counts once its row says so (and where its parts are not there at all: a copy of
-    ``tables/`` alone is a store). What belongs to no run is read from its parts as long as there are any.
+    ``tables/`` alone is a store); where it was lost, the parts do. What belongs to no run is read from its parts as
+    long as there are any.
     """
     if table.name == "runs":
         return _run_files(store, is_owner_wanted)
@@ -42,9 +43,8 @@ def files(
     published = _published(store) if table.owner == "run_id" and table.is_published else set()
     found: list[File] = []
     for owner in sorted(filter(is_owner_wanted, parts | joined)):
-        if owner in published or owner not in parts:
-            path = f"tables/{table.name}/{file_name(owner)}{_SUFFIX}"
-            found.extend([File(path, is_published=True)] if owner in joined else [])
+        if owner in joined and (owner in published or owner not in parts):
+            found.append(File(f"tables/{table.name}/{file_name(owner)}{_SUFFIX}", is_published=True))
         else:
             folder = f"parts/{table.name}/{file_name(owner)}"
             names = filter(is_class_wanted, store.classes_of(table.name, owner))

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from xvcore.errors import QueryError, StoreError, XvError, in_one_line, unknown_name
-from xvcore.query.files import files
+from xvcore.errors import DamagedError, QueryError, StoreError, XvError, in_one_line, unknown_name
+from xvcore.query.files import File, files
+from xvcore.query.filters import parse
+from xvcore.query.tables import arrow
 from xvcore.store import SCHEMAS, Store, Table
+from xvcore.store.read import read_file
 from xvcore.store.schema import TIME
 
 if TYPE_CHECKING:
@@ -60,7 +63,10 @@ def connect(store: Store) -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB connection with a view of each table, e.g. ``connect(store).sql("from clusters").df()``.
 
     The views name the files that are there now (of each run the published file, else the parts): connect again to see
-    what is written later. Views have every column of the schema, also where only older files exist.
+    what is written later. Views have every column of the schema, also where only older files exist. A table of which a
+    file is damaged says so when it is asked for; the others can be asked. A class whose record is damaged is one that
+    failed for this reason. DuckDB does not verify checksums of pages: :func:`xvcore.query.table`, publishing and
+    running again do.
 
     Raises
     ------
@@ -124,14 +130,41 @@ def _in_words(error: Exception) -> str:
 
 
 def _create_view(connection: Any, store: Store, table: Table) -> None:
+    from duckdb import Error
+
+    found = files(store, table)
+    try:
+        connection.execute(_view(store, table, found))
+    except Error:
+        damage = _damage(store, table, found)
+        if damage is None:
+            raise
+        if table.name == "class_runs":
+            connection.register(table.name, arrow(store, table, parse(table, None, {}), list(table.names)))
+        else:
+            whole = _view(store, table, [])
+            connection.execute(whole.replace(" where false", f" where error({_quoted(damage)}) is null"))
+
+
+def _damage(store: Store, table: Table, found: list[File]) -> str | None:
+    """Return what is wrong with the first file that is damaged; None where all can be read."""
+    for file in found:
+        try:
+            read_file(store.place, table, file.path)
+        except DamagedError as error:
+            return str(error)
+    return None
+
+
+def _view(store: Store, table: Table, found: list[File]) -> str:
     typed = ", ".join(f'null::{_sql_type(column.type)} as "{column.name}"' for column in table.columns)
-    paths = [_quoted(_address(store, file.path)) for file in files(store, table)]
+    paths = [_quoted(_address(store, file.path)) for file in found]
     rows = (
         f" union all by name from read_parquet([{', '.join(paths)}], union_by_name = true, hive_partitioning = false)"
         if paths
         else ""
     )
-    connection.execute(f'create view "{table.name}" as select {typed} where false{rows}')
+    return f'create view "{table.name}" as select {typed} where false{rows}'
 
 
 def _sql_type(arrow: pa.DataType) -> str:

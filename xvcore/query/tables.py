@@ -2,23 +2,27 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
-from xvcore.errors import StoreError, in_one_line
+from xvcore.errors import DamagedError, StoreError, in_one_line
 from xvcore.query.files import File, files
 from xvcore.query.filters import Filter, Filters, parse
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.frame import data_frame
 from xvcore.store.parquet import conform
 from xvcore.store.place import foreign_errors
-from xvcore.store.read import read_file
+from xvcore.store.read import check_schema, read_file
 
 Names = str | Sequence[str] | None
 _AT_ONCE = 8
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 
 
 def table(  # noqa: PLR0913  the three keys spare everyone a mapping
@@ -33,7 +37,8 @@ def table(  # noqa: PLR0913  the three keys spare everyone a mapping
 ) -> pd.DataFrame:
     """Return a table, sorted by run and class; of a run that is published its published file, else its parts.
 
-    Parts of a class that is still at work are there too: ``class_runs`` says which classes have ended.
+    Parts of a class that is still at work are there too: ``class_runs`` says which classes have ended. There, a class
+    whose record is damaged is one that failed for this reason.
 
     Parameters
     ----------
@@ -83,23 +88,38 @@ def arrow(store: Store, schema: Table, wanted: Filter, names: list[str]) -> pa.T
 
 def _rows(store: Store, schema: Table, file: File, names: list[str], wanted: Filter) -> pa.Table | None:
     """Return the wanted rows of a file; ``None`` where it was removed since it was listed."""
-    if file.is_published:
-        return _scanned(store, schema, file, names, wanted)
-    rows = read_file(store.place, schema, file.path, [*names, *sorted(wanted.columns - set(names))])
+    try:
+        if file.is_published:
+            return _scanned(store, schema, file, names, wanted)
+        rows = read_file(store.place, schema, file.path, [*names, *sorted(wanted.columns - set(names))])
+    except DamagedError:
+        if schema.name != "class_runs":
+            raise
+        rows = _records(store, file)
     if rows is not None and wanted.condition is not None:
         rows = rows.filter(wanted.condition)
     return None if rows is None else rows.select(names)
+
+
+def _records(store: Store, file: File) -> pa.Table | None:
+    """Return the records of classes in a damaged file: they say that it is."""
+    owner, *shard = file.path.removesuffix(".parquet").split("/")[2:]
+    return store.record(unquote(owner), unquote(shard[0])) if shard else store.published_records(unquote(owner))
 
 
 def _scanned(store: Store, schema: Table, file: File, names: list[str], wanted: Filter) -> pa.Table:
     """Return the wanted rows of a published file; row groups without any are not read."""
     place = store.place
     system = pafs.LocalFileSystem() if place.is_local else pafs.PyFileSystem(pafs.FSSpecHandler(place.filesystem))
+    where = f"{store.url}/{file.path}"
     try:
-        source = ds.dataset([place.path(file.path)], schema=schema.arrow, format="parquet", filesystem=system)
+        source = ds.dataset([place.path(file.path)], schema=schema.arrow, format=_FORMAT, filesystem=system)
+        check_schema(schema, next(source.get_fragments()).physical_schema, where, file.path)
         return conform(schema, source.to_table(columns=names, filter=wanted.condition), names)
-    except (pa.ArrowException, *foreign_errors()) as error:
-        raise StoreError(f"damaged: {store.url}/{file.path}: {in_one_line(error)}; publish the run again") from error
+    except pa.ArrowMemoryError as error:
+        raise StoreError(f"cannot read {where}: the memory does not suffice: {in_one_line(error)}") from error
+    except (pa.ArrowException, ValueError, *foreign_errors()) as error:
+        raise DamagedError(f"damaged: {where}: {in_one_line(error)}; publish the run again") from error
 
 
 def _runs_of_other_models(store: Store, schema: Table, wanted: Filter) -> set[str]:

@@ -55,12 +55,22 @@ def passed_images(run: Run[Settings], class_id: str) -> list[str]:
 
 
 def batches(run: Run[Settings], class_id: str, image_ids: Sequence[str] | None = None) -> Iterator[Batch]:
-    """Yield the pictures of a class (or those named) in the manifest's order, decoded ahead in threads."""
+    """Yield the pictures of a class (or those named) in the manifest's order, decoded ahead in threads.
+
+    Raises
+    ------
+    ImageError
+        One of those named can no longer be read; an earlier stage could.
+    """
     rows = frozen_manifest(run, class_id)
     if image_ids is not None:
         wanted = set(image_ids)
         rows = [row for row in rows if row.image_id in wanted]
-    return load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=run.spec.batch_size)
+    for batch in load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=run.spec.batch_size):
+        if image_ids is not None:
+            for image_id, message in batch.failures:
+                raise ImageError(f"{image_id}: {message} (an earlier stage of run {run.run_id} could read it)")
+        yield batch
 
 
 def pictures(run: Run[Settings], class_id: str, image_ids: Sequence[str]) -> Tensor:
@@ -75,8 +85,6 @@ def pictures(run: Run[Settings], class_id: str, image_ids: Sequence[str]) -> Ten
         return torch.zeros(0, 3, *run.size)
     found: dict[str, Tensor] = {}
     for batch in batches(run, class_id, image_ids):
-        for image_id, message in batch.failures:
-            raise ImageError(f"{image_id}: {message} (an earlier stage of run {run.run_id} could read it)")
         found.update(zip(batch.image_ids, batch.images, strict=True))
     return torch.stack([found[image_id] for image_id in image_ids])
 

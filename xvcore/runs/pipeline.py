@@ -6,53 +6,42 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
 
-from xvcore.errors import XvError
-from xvcore.registry import Registry
+from xvcore.errors import DamagedError, StoreError, XvError
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
 from xvcore.runs.images import records
-from xvcore.runs.run import Progress, Run, announce, chosen_classes, conclude, has_ended, is_concluded
+from xvcore.runs.run import Progress, Run, announce, chosen_classes, conclude, has_ended, is_concluded, known_row
 from xvcore.runs.settings import Settings
-from xvcore.runs.thumbnails import Thumbnail
-from xvcore.store.schema import Growth
+from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
+from xvcore.runs.whole import are_whole, is_done, lost_joins
+
+__all__ = [
+    "Counts",
+    "Pipeline",
+    "Stage",
+    "begin",
+    "complete_class",
+    "complete_run",
+    "fail",
+    "finish",
+    "gather",
+    "has_gather",
+    "in_order",
+    "is_complete",
+    "pipelines",
+    "predicted",
+    "reason_of_failure",
+    "run_stage",
+    "stages_of",
+]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A verb and the table that it writes last; where the class has that table, the stage is done.
-
-    ``table`` is None for a stage that looks into a cache of its own. ``growth``: what its time is proportional to.
-    """
-
-    verb: str
-    table: str | None
-    work: Callable[[Run[Any], str, Progress | None], int]
-    growth: Growth = "images"
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the stages left of a class.
-
-    Parameters
-    ----------
-    n_read : images that could be read
-    n_used : of these, those that passed the gate
-    columns : further columns of ``class_runs``
-    """
-
-    n_read: int
-    n_used: int
-    columns: dict[str, int]
 
 
 def predicted(run: Run[Any], class_id: str, **columns: int) -> Counts:
@@ -82,39 +71,6 @@ def predicted(run: Run[Any], class_id: str, **columns: int) -> Counts:
     return Counts(int(is_read.sum()), n_used, {**found, **columns})
 
 
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """What a family, or an analysis, does with a class, and with a run once its classes are done.
-
-    Parameters
-    ----------
-    settings : every parameter, a type of :class:`Settings`; its ``method`` is the pipeline's name in the registry
-    stages : in their order
-    count : counts what the stages of a class left
-    gather : joins what the classes left into the tables of the whole run; None where every table is of a class
-    gathers_by : what the time of that is proportional to: the classes, or nothing: it is the same for every run
-    pictures : yields what the run found, most telling first, given the rows of ``class_runs`` of its complete classes;
-        it is asked for a few and reads no more than these need
-    pictures_of_all : the same for what several networks show only together
-    caches : owner of the parts that a run shares with others, by table
-    order : place in lists and on pages, the lowest first; equals go by name
-    """
-
-    settings: type[Any]
-    stages: tuple[Stage, ...]
-    count: Callable[[Run[Any], str], Counts]
-    gather: Callable[[Run[Any]], None] | None = None
-    gathers_by: Literal["class", "run"] = "run"
-    pictures: Callable[[Run[Any], pd.DataFrame], Iterator[Thumbnail]] | None = None
-    pictures_of_all: Callable[[Sequence[Run[Any]]], Iterator[Thumbnail]] | None = None
-    caches: Callable[[Run[Any]], Mapping[str, str]] | None = None
-    order: int = 100
-
-
-pipelines: Registry[Pipeline] = Registry("method", "xvcore.*.pipeline")
-"""The pipeline of each family and analysis, under the name that its settings give."""
-
-
 def in_order(methods: Iterable[str]) -> list[str]:
     """Return names of methods in the order of their pipelines; those that no pipeline is known of come last."""
     return sorted(methods, key=lambda name: (pipelines[name].order if name in pipelines else math.inf, name))
@@ -126,8 +82,8 @@ def stages_of(run: Run[Settings]) -> tuple[Stage, ...]:
 
 
 def is_complete(run: Run[Settings], class_id: str) -> bool:
-    """Say whether the class needs no more work: its record exists and is neither failed nor unfinished."""
-    return _record(run, class_id).get("status") in ("complete", "skipped")
+    """Say whether the class needs no more work: its record says so, and each part that it must have can be read."""
+    return is_done(run, class_id, _record(run, class_id))
 
 
 def reason_of_failure(run: Run[Settings], class_id: str) -> str | None:
@@ -137,10 +93,16 @@ def reason_of_failure(run: Run[Settings], class_id: str) -> str | None:
 
 
 def begin(run: Run[Settings], class_id: str) -> None:
-    """Record that work on a class has started; counts the attempts. One that another process completed stays so."""
+    """Record that work on a class has started; counts the attempts. One that another process completed stays so.
+
+    Where a part was lost since it was written, or is damaged, the parts that were computed from it go: the stages from
+    there on are done again.
+    """
     if is_complete(run, class_id):
         return
     before = _record(run, class_id)
+    again = _clear(run, class_id, before)
+    times = json.loads(before.get("seconds_by_stage") or "{}")
     _write_record(
         run,
         class_id,
@@ -148,7 +110,7 @@ def begin(run: Run[Settings], class_id: str) -> None:
             "status": "running",
             "error": None,
             "attempt": int(before.get("attempt") or 0) + 1,
-            "seconds_by_stage": before.get("seconds_by_stage") or "{}",
+            "seconds_by_stage": json.dumps({verb: took for verb, took in times.items() if verb not in again}),
             "gpu_bytes": before.get("gpu_bytes"),
             "device": before.get("device"),
         },
@@ -156,9 +118,9 @@ def begin(run: Run[Settings], class_id: str) -> None:
 
 
 def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress | None = None) -> int | None:
-    """Run one stage of one class unless its table is there; return what it counted, None where it was done before."""
+    """Run one stage of one class unless its tables are whole; return what it counted, None where it was done before."""
     stage = next(each for each in stages_of(run) if each.verb == verb)
-    if stage.table and run.store.has(stage.table, run.run_id, class_id):
+    if stage.tables and are_whole(run, class_id, stage.tables):
         logger.info("%s: was done before", _title(run, class_id, verb))
         return None
     device = run.classifier.device
@@ -183,7 +145,16 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
     """Count what the stages left, write the commit record of the class and return it.
 
     A class without a single image past the gate is ``skipped``, and the record says so.
+
+    Raises
+    ------
+    StoreError
+        A part that a stage has written is not there any more, or is damaged.
     """
+    tables = [table for stage in stages_of(run) for table in stage.tables]
+    rows = {table: run.store.n_rows(table, run.run_id, class_id) for table in tables}
+    if lost := [table for table, count in rows.items() if count is None]:
+        raise StoreError(f"class {class_id!r} has lost its {', '.join(lost)} in {run.store.url}; run it again")
     counts = pipelines[run.settings.method].count(run, class_id)
     before = _record(run, class_id)
     seconds = sum(json.loads(before.get("seconds_by_stage") or "{}").values())
@@ -191,6 +162,7 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
         **before,
         **counts.columns,
         "images_per_second": counts.n_read / seconds if seconds else None,
+        "rows_by_table": rows,
         "status": "complete" if counts.n_used else "skipped",
         "error": None
         if counts.n_used
@@ -209,9 +181,16 @@ def has_gather(run: Run[Settings]) -> bool:
 
 def gather(run: Run[Settings]) -> None:
     """Join what the finished classes left into the tables of the whole run, where the method has such."""
-    work = pipelines[run.settings.method].gather
-    if work:
-        _in_memory(run, "gather", work)
+    pipeline = pipelines[run.settings.method]
+    if not pipeline.gather:
+        return
+    lost = lost_joins(run, known_row(run))
+    for table, shard in lost:
+        run.store.remove(table, run.run_id, shard)
+    if lost and pipeline.joins_last:
+        for shard in run.store.classes_of(pipeline.joins_last, run.run_id):
+            run.store.remove(pipeline.joins_last, run.run_id, shard)
+    _in_memory(run, "gather", pipeline.gather)
 
 
 def fail(run: Run[Settings], class_id: str, error: BaseException) -> None:
@@ -291,6 +270,41 @@ def _in_memory(run: Run[Settings], what: str, work: Callable[[Run[Settings]], Re
     return _in_memory(dataclasses.replace(run, spec=dataclasses.replace(run.spec, batch_size=half)), what, work)
 
 
+def _clear(run: Run[Settings], class_id: str, record: dict[str, Any]) -> set[str]:
+    """Remove what is damaged and what was computed from a part that was lost, and return what is to be done again."""
+    store, stages = run.store, stages_of(run)
+    # Looked for first: another process may be at work, and write a stage after it was found missing.
+    there = {table for stage in stages for table in stage.tables if store.has(table, run.run_id, class_id)}
+    said = json.loads(record.get("rows_by_table") or "{}")
+
+    def is_whole(table: str) -> bool:
+        n_rows = store.n_rows(table, run.run_id, class_id)
+        return n_rows is not None and said.get(table, n_rows) == n_rows
+
+    first = next((n for n, stage in enumerate(stages) if not all(map(is_whole, stage.tables))), len(stages))
+    times = json.loads(record.get("seconds_by_stage") or "{}")
+    if first < len(stages) and (not record or stages[first].verb in times):
+        altered = {table for stage in stages[first:] for table in stage.alters}
+        first = min(n for n, stage in enumerate(stages) if n == first or altered.intersection(stage.tables))
+    lost = [
+        table
+        for n, stage in reversed([*enumerate(stages)][first:])
+        for table in reversed(stage.tables)
+        if table in there and (n > first or table == stage.table or not is_whole(table))
+    ]
+    if lost:
+        message = "%s: a part is lost or damaged; %s of the class are made again"
+        logger.warning(message, _title(run, class_id, stages[first].verb), ", ".join(reversed(lost)))
+    drafts = [table for n, stage in enumerate(stages[first:]) for table in stage.drafts if n > 0 or not is_whole(table)]
+    for table in (*lost, *drafts):
+        store.remove(table, run.run_id, class_id)
+    caches = pipelines[run.settings.method].caches
+    for table, owner in (caches(run) if caches else {}).items():
+        if store.has(table, owner, class_id) and store.n_rows(table, owner, class_id) is None:
+            store.remove(table, owner, class_id)
+    return {stage.verb for stage in stages[first:]}
+
+
 def _title(run: Run[Settings], class_id: str, verb: str) -> str:
     return f"{run.classifier.name} · {run.class_info(class_id).class_name} · {verb}"
 
@@ -300,9 +314,13 @@ def _named(progress: Callable[[str, int, int], None] | None, verb: str) -> Progr
 
 
 def _record(run: Run[Settings], class_id: str) -> dict[str, Any]:
+    """Return the record of a class; empty where there is none, or it is damaged: it is made anew."""
     if not run.store.has("class_runs", run.run_id, class_id):
         return {}
-    rows = records(run.store.read("class_runs", run.run_id, class_id))
+    try:
+        rows = records(run.store.read("class_runs", run.run_id, class_id))
+    except DamagedError:
+        return {}
     return {name: None if pd.isna(value) else value for name, value in rows[0].items()}
 
 

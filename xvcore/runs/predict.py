@@ -117,7 +117,7 @@ def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str
     return rows
 
 
-PREDICT = Stage("predict", "predictions", predict)
+PREDICT = Stage("predict", "predictions", predict, also=("manifest",))
 """The first stage of every family and analysis."""
 PREDICT_DISTINCT = Stage("predict", "predictions", predict_distinct)
 """The first stage of a family for which an image that comes several times in a class is no further evidence."""

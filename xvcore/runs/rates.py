@@ -174,7 +174,7 @@ def _samples(run: Run[Settings], row: Mapping[str, Any]) -> dict[str, list[Sampl
         sizes.update({table: store.sizes(table, owner) for table, owner in caches(run).items()})
     found: dict[str, list[Sample]] = {}
     for class_id in store.classes_of("class_runs", run_id):
-        record = records(store.read("class_runs", run_id, class_id))[0]
+        record = store.record(run_id, class_id).to_pylist()[0]
         is_whole = verbs <= set(json.loads(record["seconds_by_stage"] or "{}"))
         if record["status"] == "complete" and record["attempt"] == 1 and is_whole and record["n_images"]:
             device = record["device"] or json.loads(row["env"]).get("device", "unknown device")

@@ -18,6 +18,8 @@ from xvcore.models.labels import check_map
 from xvcore.parameters import as_dict
 from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
+from xvcore.runs.stage import needed
+from xvcore.runs.whole import is_whole, joined_parts, unknown_classes
 from xvcore.store import Store
 
 Progress = Callable[[int, int], None]
@@ -104,27 +106,34 @@ def open_run(spec: RunSpec[Settings_co], classifier: Classifier | None = None) -
 
 
 def announce(run: Run[Settings], class_ids: Sequence[str]) -> None:
-    """Record the run and the classes asked for, before anything is computed; they add up over all attempts."""
-    known = _known_row(run)
+    """Record the run and the classes asked for, before anything is computed; they add up over all attempts.
+
+    What the dataset says of these classes is completed where an earlier attempt was stopped while it wrote that.
+    """
+    known = known_row(run)
     before = [] if known.get("class_ids") is None else list(known["class_ids"])
-    if known.get("status") == "running" and set(class_ids) <= set(before):
-        return
-    row = {**_run_row(run), "created_at": known.get("created_at") or _now()}
-    run.store.write_run({**row, "status": "running", "class_ids": sorted({*before, *class_ids})})
+    if known.get("status") != "running" or not set(class_ids) <= set(before):
+        row = {**_run_row(run), "created_at": known.get("created_at") or _now(), "joined": known.get("joined")}
+        run.store.write_run({**row, "status": "running", "class_ids": sorted({*before, *class_ids})})
+    missing = set(unknown_classes(run, class_ids))
     for info in run.dataset.classes:
-        if info.class_id in class_ids:
+        if info.class_id in missing:
             _write_class(run, info)
 
 
 def is_concluded(run: Run[Settings], class_ids: Sequence[str]) -> bool:
-    """Say whether an earlier attempt has completed these classes and joined and published what they gave."""
-    known = _known_row(run)
-    return known.get("status") == "complete" and bool(known["published"]) and set(class_ids) <= set(known["class_ids"])
+    """Say whether an earlier attempt has completed these classes and joined and published what they gave.
+
+    And nothing of it was lost or damaged since: every file of the classes is read.
+    """
+    known = known_row(run)
+    is_ended = known.get("status") == "complete" and bool(known["published"])
+    return is_ended and set(class_ids) <= set(known["class_ids"]) and is_whole(run, class_ids, known)
 
 
 def has_ended(run: Run[Settings]) -> bool:
     """Say whether each class asked for, by whomever, is done or has failed."""
-    return set(_ends(run)) == set(_known_row(run)["class_ids"])
+    return set(_ends(run)) == set(known_row(run)["class_ids"])
 
 
 def conclude(run: Run[Settings], *, joined: bool = True) -> str:
@@ -133,11 +142,18 @@ def conclude(run: Run[Settings], *, joined: bool = True) -> str:
     ``complete`` when every class asked for is complete or skipped, ``failed`` when one failed or what the classes left
     could not be joined (``joined``), else ``running``: other shards are still at work. When the last of them ends
     meanwhile, it is all done again: what was joined here without its classes may have replaced what it joined.
+
+    Raises
+    ------
+    StoreError
+        A complete class has lost a part: nothing is published, and the run counts as failed.
     """
-    known = _known_row(run)
+    known = known_row(run)
     ends = _ends(run)
     done = [record for record in ends.values() if record["status"] != "failed"]
-    has_failed = len(done) < len(ends) or not joined
+    tables = needed(run.settings.method)
+    has_lost = not run.store.lacking(run.run_id, tables).keys().isdisjoint(ends)
+    has_failed = len(done) < len(ends) or not joined or has_lost
     status = "failed" if has_failed else "complete" if len(done) == len(known["class_ids"]) else "running"
     row = {
         **_run_row(run),
@@ -145,25 +161,23 @@ def conclude(run: Run[Settings], *, joined: bool = True) -> str:
         "class_ids": sorted(known["class_ids"]),
         "n_classes": len(known["class_ids"]),
         "n_images": int(sum(record["n_images"] for record in done)),
+        "joined": joined_parts(run) if joined and len(ends) == len(known["class_ids"]) else known.get("joined"),
         "finished_at": None if status == "running" else _now(),
         "status": status,
     }
     run.store.write_run(row)
     if ends:
-        run.store.publish(run.run_id)
+        run.store.publish(run.run_id, tables)
     now = _ends(run)
-    is_outdated = _states(now) != _states(ends) and set(now) == set(_known_row(run)["class_ids"])
+    is_outdated = _states(now) != _states(ends) and set(now) == set(known_row(run)["class_ids"])
     return conclude(run, joined=joined) if is_outdated else status
 
 
 def _ends(run: Run[Settings]) -> dict[str, Any]:
     """Return the records of the classes asked for that are complete, skipped or failed."""
-    records = {
-        class_id: run.store.read("class_runs", run.run_id, class_id).iloc[0]
-        for class_id in _known_row(run)["class_ids"]
-        if run.store.has("class_runs", run.run_id, class_id)
-    }
-    return {class_id: record for class_id, record in records.items() if record["status"] != "running"}
+    asked = set(known_row(run)["class_ids"])
+    rows = run.store.class_runs(run.run_id).to_dict("records")
+    return {row["class_id"]: row for row in rows if row["class_id"] in asked and row["status"] != "running"}
 
 
 def _states(ends: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -244,7 +258,8 @@ def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier)
     }
 
 
-def _known_row(run: Run[Settings]) -> dict[str, Any]:
+def known_row(run: Run[Settings]) -> dict[str, Any]:
+    """Return the run's row of ``runs``; empty where none was written."""
     runs = run.store.runs()
     rows = runs[runs["run_id"] == run.run_id].to_dict("records")
     return {str(key): value for key, value in rows[0].items()} if rows else {}
@@ -255,9 +270,7 @@ def _now() -> datetime.datetime:
 
 
 def _write_class(run: Run[Settings], info: ClassInfo) -> None:
-    """Write the class and the annotations of its parts once per dataset."""
-    if run.store.has("classes", run.dataset.name, info.class_id):
-        return
+    """Write the class and the annotations of its parts, the class last."""
     keys = {"dataset": run.dataset.name, "class_id": info.class_id}
     parts = [{**keys, **dataclasses.asdict(part)} for part in run.dataset.parts(info.class_id)]
     if parts:

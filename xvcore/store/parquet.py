@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 from xvcore.keys import canonical
 from xvcore.store.schema import Column, Table
 
+SEAL = b"xv-crc32"
+"""Stands before the CRC-32 of a part."""
 _ENCODINGS = {"split": "BYTE_STREAM_SPLIT", "delta": "DELTA_BINARY_PACKED"}
 
 
@@ -19,7 +22,7 @@ def options(table: Table) -> dict[str, Any]:
     """Return the writer's options for a table.
 
     Keys are dictionary-encoded in the file but plain strings in the Arrow schema (row groups are not skipped on Arrow
-    dictionaries); the page index is written; Zstandard throughout.
+    dictionaries); the page index is written, and of each page its checksum; Zstandard throughout.
     """
     encodings = {leaf(column): _ENCODINGS[column.encoding] for column in table.columns if column.encoding in _ENCODINGS}
     return {
@@ -27,6 +30,7 @@ def options(table: Table) -> dict[str, Any]:
         "use_dictionary": [column.name for column in table.columns if column.encoding == "dictionary"],
         "column_encoding": encodings,
         "write_page_index": True,
+        "write_page_checksum": True,
     }
 
 
@@ -50,7 +54,33 @@ def serialise(table: Table, rows: pa.Table, facts: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     rows = rows.replace_schema_metadata(footer(table, facts))
     pq.write_table(rows, buffer, row_group_size=table.rows_per_group, **options(table))
-    return buffer.getvalue()
+    return sealed(buffer.getvalue())
+
+
+def sealed(data: bytes) -> bytes:
+    """Return a Parquet file with its own CRC-32 before the footer, where readers do not look.
+
+    Checksums of pages do not cover the footer, in which a bit may turn the name or the type of a column. A file that
+    another program writes anew has no seal any more.
+    """
+    start = _footer(data)
+    return data[:start] + SEAL + zlib.crc32(data).to_bytes(4, "little") + data[start:]
+
+
+def is_as_sealed(data: bytes) -> bool:
+    """Say whether a file's bytes are those that were sealed; True for one without a seal."""
+    start = _footer(data)
+    end = start - 4
+    if data[end - len(SEAL) : end] != SEAL:
+        return True
+    view = memoryview(data)
+    crc = zlib.crc32(view[start:], zlib.crc32(view[: end - len(SEAL)]))
+    return crc == int.from_bytes(data[end:start], "little")
+
+
+def _footer(data: bytes) -> int:
+    """Return where the footer begins: its length stands before the last four bytes."""
+    return len(data) - 8 - int.from_bytes(data[-8:-4], "little")
 
 
 def conform(table: Table, rows: pa.Table, names: Sequence[str] | None = None) -> pa.Table:

@@ -1,34 +1,120 @@
-"""Files of a table, read whole: a damaged one is named."""
+"""Files of a table, read whole: one that is damaged, or is not what belongs where it lies, is named."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xvcore.errors import StoreError, in_one_line
-from xvcore.store.parquet import conform
+from xvcore.errors import DamagedError, StoreError, in_one_line
+from xvcore.keys import file_name
+from xvcore.store.parquet import conform, is_as_sealed
 from xvcore.store.place import Place
 from xvcore.store.schema import Table
+from xvcore.version import VERSION
+
+_SUFFIX = ".parquet"
 
 
 def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] | None = None) -> pa.Table | None:
     """Return the rows of one file with the columns of today's schema; ``None`` where there is no such file.
 
     The file is opened once, so that one which is replaced meanwhile is read as it was or as it is, never half of each.
+    Checksums are verified, of the pages and of the file; what was written before there were any is read without.
 
     Raises
     ------
+    DamagedError
+        It is broken, or holds another table, other keys or fewer columns than belong where it lies.
     StoreError
-        It is damaged or cannot be read.
+        It cannot be read, or a newer version wrote it.
     """
     data = place.read(relative)
     if data is None:
         return None
+    where = f"{place.url}/{relative}"
     names = None if columns is None else [column.name for column in table.select(columns)]
+    keys = _keys(table, relative)
+    if not is_as_sealed(data):
+        raise DamagedError(f"damaged: {where}: its bytes are not those that were written; {_advice(relative)}")
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        wanted = None if names is None else [name for name in names if name in file.schema_arrow.names]
-        return conform(table, file.read(wanted), names)
-    except (pa.ArrowException, OSError) as error:
-        cause = f"{in_one_line(error)}; remove it and run the class again"
-        raise StoreError(f"damaged: {place.url}/{relative}: {cause}") from error
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        check_schema(table, file.schema_arrow, where, relative)
+        wanted = None if names is None else [*dict.fromkeys([*names, *keys])]
+        present = None if wanted is None else [name for name in wanted if name in file.schema_arrow.names]
+        rows = conform(table, file.read(present), wanted)
+    except pa.ArrowMemoryError as error:
+        raise StoreError(f"cannot read {where}: the memory does not suffice: {in_one_line(error)}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamagedError(f"damaged: {where}: {in_one_line(error)}; {_advice(relative)}") from error
+    for name, stem in keys.items():
+        others = [
+            value for value in pc.unique(rows.column(name)).to_pylist() if value is None or file_name(value) != stem
+        ]
+        if others:
+            raise _wrong(where, relative, f"{name} {others[0]!r}", f"{name} {unquote(stem)!r}")
+    if set(table.grain) <= set(keys) and rows.num_rows != 1:
+        raise _wrong(where, relative, f"{rows.num_rows} rows", "one")
+    return rows if names is None else rows.select(names)
+
+
+def check_schema(table: Table, schema: pa.Schema, where: str, relative: str) -> None:
+    """Refuse a file whose metadata or columns say that it is not the one that belongs where it lies.
+
+    Parameters
+    ----------
+    table : what is expected
+    schema : of the file
+    where, relative : the file: for the message, and relative to the store
+
+    Raises
+    ------
+    DamagedError
+        It holds another table, is of another owner, or lacks a column that every version has.
+    StoreError
+        A newer version wrote it.
+    """
+    says = _facts(schema)
+    if says.get("table", table.name) != table.name:
+        raise _wrong(where, relative, f"the table {says['table']!r}", f"the table {table.name!r}")
+    version = says.get("schema_version", table.version)
+    if not isinstance(version, int) or version > table.version:
+        reads = f"xvcore {VERSION} reads versions up to {table.version}"
+        raise StoreError(f"{where} is of version {version!r} of the table {table.name}; {reads}: update xvcore")
+    owner, stem = says.get(table.owner), _keys(table, relative).get(table.owner)
+    if owner is not None and stem is not None and file_name(str(owner)) != stem:
+        raise _wrong(where, relative, f"{table.owner} {owner!r}", f"{table.owner} {unquote(stem)!r}")
+    missing = [column.name for column in table.columns if not column.nullable and column.name not in schema.names]
+    if missing:
+        raise _wrong(where, relative, f"no {', '.join(missing)}", f"the columns of the table {table.name}")
+
+
+def _facts(schema: pa.Schema) -> Mapping[str, object]:
+    """Return what a file says of itself; empty for one that another program wrote."""
+    facts = json.loads((schema.metadata or {}).get(b"xvcore", b"{}"))
+    if not isinstance(facts, dict):
+        raise ValueError(f"metadata xvcore: expected a mapping, not {facts!r}")  # noqa: TRY004  as of broken JSON
+    return facts
+
+
+def _keys(table: Table, relative: str) -> dict[str, str]:
+    """Return the columns that are one value throughout a file, with the file name of that value.
+
+    A part lies under owner and shard, a published file and the row of a run under the owner.
+    """
+    _, _, *stems = relative.removesuffix(_SUFFIX).split("/")
+    names = [table.owner, *([table.shard] if table.shard else [])]
+    return dict(zip(names, stems, strict=False))
+
+
+def _wrong(where: str, relative: str, seen: str, expected: str) -> DamagedError:
+    return DamagedError(f"damaged: {where} holds {seen}, expected {expected}; {_advice(relative)}")
+
+
+def _advice(relative: str) -> str:
+    where, table, *_ = relative.split("/")
+    if where == "tables":
+        return "publish the run again"
+    return "remove it and run the same again" if table == "runs" else "run the class again: it is made anew"

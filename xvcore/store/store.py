@@ -1,7 +1,8 @@
 """The store: parts written class by class, runs, what is done, and publishing."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from urllib.parse import unquote
 import pandas as pd
 import pyarrow as pa
 
-from xvcore.errors import StoreError, unknown_name
+from xvcore.errors import DamagedError, StoreError, unknown_name
 from xvcore.keys import file_name
 from xvcore.store.frame import data_frame
 from xvcore.store.parquet import serialise
@@ -23,6 +24,7 @@ from xvcore.store.schema import SCHEMAS, Table
 from xvcore.store.write import put
 from xvcore.version import VERSION
 
+logger = logging.getLogger(__name__)
 FORMAT = 1
 """Of the layout of files; a store with a higher one was written by a newer xvcore."""
 MARKER = "xvstore.json"
@@ -93,7 +95,7 @@ class Store:
         Raises
         ------
         StoreError
-            There is no such part, or it is damaged.
+            There is no such part; it is damaged, or not what belongs there (DamagedError).
         """
         schema = SCHEMAS[table]
         return data_frame(schema, self.read_arrow(table, run_id, class_id, columns))
@@ -110,6 +112,22 @@ class Store:
     def has(self, table: str, run_id: str, class_id: str) -> bool:
         """Return whether the part was written."""
         return self.place.has(_part(SCHEMAS[table], run_id, class_id))
+
+    def n_rows(self, table: str, run_id: str, class_id: str) -> int | None:
+        """Return the rows of a part that was read in full; None where it is not there, or is damaged.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be read.
+        """
+        schema = SCHEMAS[table]
+        try:
+            rows = read_file(self.place, schema, _part(schema, run_id, class_id))
+        except DamagedError as error:
+            logger.info("%s", error)
+            return None
+        return None if rows is None else int(rows.num_rows)
 
     def remove(self, table: str, run_id: str, class_id: str) -> None:
         """Remove a part; one that is not there is no error."""
@@ -148,26 +166,38 @@ class Store:
         frame = data_frame(schema, arrow_table(schema, [row for row in rows if row], {}))
         return frame.sort_values(["created_at", "run_id"], ignore_index=True)
 
-    def publish(self, run_id: str) -> dict[str, int]:
+    def publish(self, run_id: str, needed: Collection[str] = ()) -> dict[str, int]:
         """Join the parts of a run's finished classes into one file a table, and return the rows of each.
 
         The run's row says ``published`` last: until then readers take the parts, afterwards the files. A class that is
         still running is left out. Doing it twice gives the same bytes; parts stay, a later attempt needs them.
 
+        Parameters
+        ----------
+        run_id : the run
+        needed : tables that a complete class must have, for records that do not say so themselves (of older versions)
+
         Raises
         ------
         StoreError
-            An unknown run, one without a finished class, a damaged part, rows that should be one, no room.
+            An unknown run, one without a finished class, a complete class that lacks a part which it must have, a
+            damaged part, rows that should be one, no room.
         """
         row = self._run(run_id, fresh=True)
         if not row:
             raise StoreError(str(unknown_name(f"run in {self.url}:", run_id, self._run_ids())))
-        records = self._class_runs(run_id)
+        records = self.class_runs(run_id)
         ended = set(records["class_id"][records["status"] != "running"])
         if not ended.intersection(self.classes_of("class_runs", run_id)):
             raise StoreError(f"run {run_id} has no finished class in {self.url}/parts to publish")
+        if lacking := self.lacking(run_id, needed):
+            what = "; ".join(f"{shard!r} lacks {', '.join(names)}" for shard, names in lacking.items())
+            raise StoreError(
+                f"run {run_id} in {self.url} cannot be published: {what}; run the same again: what is lost is made anew"
+            )
         tables = [SCHEMAS[name] for name in SCHEMAS if SCHEMAS[name].is_published and name != "runs"]
-        n_rows = {table.name: self._publish_table(table, row, ended) for table in tables}
+        expected = dict(_rows_by_table(records))
+        n_rows = {table.name: self._publish_table(table, row, ended, expected) for table in tables}
         self._write_run({**row, "published": True}, "tables")
         self._write_run({**row, "published": True}, "parts")
         return n_rows
@@ -187,20 +217,75 @@ class Store:
             if run_id not in set(runs["run_id"]):
                 raise StoreError(str(unknown_name(f"run in {self.url}:", run_id, runs["run_id"])))
             runs = runs[runs["run_id"] == run_id]
-        states = [progress(row, self._class_runs(row["run_id"])) for row in runs.to_dict("records")]
+        states = [progress(row, self.class_runs(row["run_id"])) for row in runs.to_dict("records")]
         return pd.DataFrame(states, columns=columns())
 
-    def _class_runs(self, run_id: str) -> pd.DataFrame:
+    def class_runs(self, run_id: str) -> pd.DataFrame:
+        """Return the records of a run's classes; one whose file is damaged is a failed class with that reason."""
         schema = SCHEMAS["class_runs"]
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # waiting for an object store, mostly
             classes = self.classes_of("class_runs", run_id)
-            parts = list(pool.map(lambda class_id: self.read_arrow("class_runs", run_id, class_id), classes))
+            parts = list(pool.map(lambda class_id: self.record(run_id, class_id), classes))
         if not parts:
-            published = read_file(self.place, schema, f"tables/class_runs/{file_name(run_id)}.parquet")
+            published = self.published_records(run_id)
             parts = [schema.arrow.empty_table() if published is None else published]
         return data_frame(schema, pa.concat_tables(parts))
 
-    def _publish_table(self, schema: Table, run: Mapping[str, Any], ended: set[str]) -> int:
+    def record(self, run_id: str, class_id: str) -> pa.Table:
+        """Return the record of a class, of one row; where its file is damaged, of a failed class with that reason.
+
+        Raises
+        ------
+        StoreError
+            There is none, or the store cannot be read.
+        """
+        try:
+            return self.read_arrow("class_runs", run_id, class_id)
+        except DamagedError as error:
+            return self._damaged_records(run_id, [class_id], error)
+
+    def published_records(self, run_id: str) -> pa.Table | None:
+        """Return the published records of a run's classes; where the file is damaged, all have failed for that reason.
+
+        None where there is no such file.
+        """
+        try:
+            return read_file(self.place, SCHEMAS["class_runs"], f"tables/class_runs/{file_name(run_id)}.parquet")
+        except DamagedError as error:
+            asked = self._run(run_id).get("class_ids") or []
+            return self._damaged_records(run_id, asked, error)
+
+    def _damaged_records(self, run_id: str, class_ids: Sequence[str], error: DamagedError) -> pa.Table:
+        """Return records that say of each class that its record is damaged: one file does not hide the others."""
+        logger.warning("%s", error)
+        keys = {"run_id": run_id, "model": self._run(run_id).get("model") or "unknown", "status": "failed"}
+        rows = [{**keys, "class_id": class_id, "error": str(error)} for class_id in class_ids]
+        return arrow_table(SCHEMAS["class_runs"], rows, {})
+
+    def lacking(self, run_id: str, needed: Collection[str] = ()) -> dict[str, list[str]]:
+        """Return for each complete class, and for what was joined over all, the tables whose parts are not there.
+
+        Parameters
+        ----------
+        run_id : the run
+        needed : tables that a complete class must have, for records that do not say so themselves
+        """
+        records = self.class_runs(run_id)
+        is_done = records["status"].isin(["complete", "skipped"])
+        own = dict(_rows_by_table(records))
+        wanted = [(name, each) for each in records["class_id"][is_done] for name in own.get(each) or needed]
+        joined = json.loads(self._run(run_id, fresh=True).get("joined") or "{}")
+        wanted += [(name, shard) for name, shards in joined.items() for shard in shards]
+        there = {name: set(self.classes_of(name, run_id)) for name in {name for name, _ in wanted}}
+        found: dict[str, list[str]] = {}
+        for name, shard in wanted:
+            if shard not in there[name]:
+                found.setdefault(shard, []).append(name)
+        return found
+
+    def _publish_table(
+        self, schema: Table, run: Mapping[str, Any], ended: set[str], expected: Mapping[str, Mapping[str, int]]
+    ) -> int:
         owner = run[schema.owner]
         of_class = schema.owner == "run_id" and schema.shard == "class_id"
         classes = [each for each in self.classes_of(schema.name, owner) if not of_class or each in ended]
@@ -208,8 +293,23 @@ class Store:
         if not classes:
             self.place.remove(relative)
             return 0
-        parts = ((class_id, self.read_arrow(schema.name, owner, class_id)) for class_id in classes)
+        parts = self._checked(schema, owner, classes, expected if of_class else {})
         return join_parts(self.place, schema, relative, parts, self._facts(schema, owner))
+
+    def _checked(
+        self, schema: Table, owner: str, classes: Sequence[str], expected: Mapping[str, Mapping[str, int]]
+    ) -> Iterator[tuple[str, pa.Table]]:
+        """Yield the parts of a table; one with other rows than the record of the class says is damaged."""
+        for class_id in classes:
+            rows = self.read_arrow(schema.name, owner, class_id)
+            said = expected.get(class_id, {}).get(schema.name, rows.num_rows)
+            if rows.num_rows != said:
+                where = f"{self.url}/{_part(schema, owner, class_id)}"
+                raise DamagedError(
+                    f"damaged: {where} holds {rows.num_rows} rows, expected {said}, as the record of the class says; "
+                    "run the class again: it is made anew"
+                )
+            yield class_id, rows
 
     def _write_run(self, row: Mapping[str, Any], where: str) -> None:
         schema = SCHEMAS["runs"]
@@ -273,6 +373,13 @@ class Store:
                 f"table {schema.name}: {schema.owner} and {schema.shard} are needed, not {owner!r}, {shard!r}"
             )
         return {schema.owner: owner} | ({schema.shard: shard} if schema.shard else {})
+
+
+def _rows_by_table(records: pd.DataFrame) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield the classes whose records say which parts they must have, with the rows of each."""
+    for class_id, said in zip(records["class_id"], records["rows_by_table"], strict=True):
+        if said is not None:
+            yield class_id, json.loads(said)
 
 
 def _part(schema: Table, owner: str, shard: str) -> str:

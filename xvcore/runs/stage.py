@@ -1,0 +1,100 @@
+"""What a family, or an analysis, does with a class: stages in their order, and what they leave."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from xvcore.registry import Registry
+from xvcore.runs.thumbnails import Thumbnail
+from xvcore.store.schema import Growth
+
+if TYPE_CHECKING:
+    from xvcore.runs.run import Progress, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A verb and the tables that it writes; where the class has them whole, the stage is done.
+
+    Parameters
+    ----------
+    verb : its name
+    table : what it writes last; None for a stage that looks into a cache of its own, and is never skipped
+    work : does it for a class, and returns what it counted
+    growth : what its time is proportional to
+    also : tables that it writes of every class before ``table``: a part without rows is a part too
+    drafts : tables that it keeps while it works, and removes at the end
+    alters : tables of an earlier stage that it writes anew: what lies between cannot be done again from them
+    """
+
+    verb: str
+    table: str | None
+    work: Callable[["Run[Any]", str, "Progress | None"], int]
+    growth: Growth = "images"
+    also: tuple[str, ...] = ()
+    drafts: tuple[str, ...] = ()
+    alters: tuple[str, ...] = ()
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """What every class has once the stage is done, the last one last."""
+        return (*self.also, self.table) if self.table else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the stages left of a class.
+
+    Parameters
+    ----------
+    n_read : images that could be read
+    n_used : of these, those that passed the gate
+    columns : further columns of ``class_runs``
+    """
+
+    n_read: int
+    n_used: int
+    columns: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What a family, or an analysis, does with a class, and with a run once its classes are done.
+
+    Parameters
+    ----------
+    settings : every parameter, a type of :class:`Settings`; its ``method`` is the pipeline's name in the registry
+    stages : in their order
+    count : counts what the stages of a class left
+    gather : joins what the classes left into the tables of the whole run; None where every table is of a class
+    gathers_by : what the time of that is proportional to: the classes, or nothing: it is the same for every run
+    pictures : yields what the run found, most telling first, given the rows of ``class_runs`` of its complete classes;
+        it is asked for a few and reads no more than these need
+    pictures_of_all : the same for what several networks show only together
+    caches : owner of the parts that a run shares with others, by table
+    joins_last : the table that ``gather`` writes last and does nothing where it is; None where it looks itself
+    order : place in lists and on pages, the lowest first; equals go by name
+    """
+
+    settings: type[Any]
+    stages: tuple[Stage, ...]
+    count: Callable[["Run[Any]", str], Counts]
+    gather: Callable[["Run[Any]"], None] | None = None
+    gathers_by: Literal["class", "run"] = "run"
+    pictures: Callable[["Run[Any]", pd.DataFrame], Iterator[Thumbnail]] | None = None
+    pictures_of_all: Callable[["Sequence[Run[Any]]"], Iterator[Thumbnail]] | None = None
+    caches: Callable[["Run[Any]"], Mapping[str, str]] | None = None
+    joins_last: str | None = None
+    order: int = 100
+
+
+pipelines: Registry[Pipeline] = Registry("method", "xvcore.*.pipeline")
+"""The pipeline of each family and analysis, under the name that its settings give."""
+
+
+def needed(method: str) -> tuple[str, ...]:
+    """Return the tables that every complete class of a method has a part of; none where the method is not known."""
+    stages = pipelines[method].stages if method in pipelines else ()
+    return tuple(table for stage in stages for table in stage.tables)
