@@ -181,8 +181,9 @@ def test_what_is_written_is_what_is_read(name, data, tmp_path_factory):
     table = SCHEMAS[name]
     rows = data.draw(rows_of(table))
     place = Place(tmp_path_factory.getbasetemp() / "round")
-    put(place, "t.parquet", serialise(table, arrow_table(table, rows, {}), {}))
-    frame = data_frame(table, read_file(place, table, "t.parquet"))
+    where = f"tables/{name}.parquet"  # of no owner: rows of any may lie there
+    put(place, where, serialise(table, arrow_table(table, rows, {}), {}))
+    frame = data_frame(table, read_file(place, table, where))
     assert list(frame.columns) == list(table.names)
     assert len(frame) == len(rows)
     for given_row, (_, read_row) in zip(rows, frame.iterrows(), strict=True):
