@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from flows.allocator import keep_memory
 from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
 from flows.flags import shard_of
@@ -164,6 +165,7 @@ def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
     XvError
         At the end, if any class failed, with all reasons.
     """
+    keep_memory()
     (spec,) = request.specs()
     run = opened(spec)
     if join:

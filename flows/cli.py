@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from flows import commands
+from flows.allocator import keep_memory
 from flows.flags import ClassFlags, Dataset, Device, StoreUrl, as_flags, names, with_class_flags
 from xvcore.errors import ClassesFailedError, StoreError, XvError, in_one_line, unknown_name
 from xvcore.version import VERSION
@@ -255,6 +256,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error of the caller is one line and exit code 2, failed classes are exit code 1."""
+    keep_memory()
     try:
         code = app(prog_name="xv", standalone_mode=False)
     except ClassesFailedError as error:

@@ -5,13 +5,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from flows.logs import about
-from xvcore.runs.run import Progress as Report
+
+if TYPE_CHECKING:
+    from xvcore.runs.run import Progress as Report  # which needs torch: commands that read tables start without
 
 logger = logging.getLogger("flows.progress")
 
@@ -19,7 +21,7 @@ logger = logging.getLogger("flows.progress")
 class Display(Protocol):
     """Shows how far a stage is."""
 
-    def watch(self, title: str) -> AbstractContextManager[Report]:
+    def watch(self, title: str) -> "AbstractContextManager[Report]":
         """Return a context that gives a function to be called with items done and their total."""
         ...
 
@@ -32,7 +34,7 @@ class PlainLines:
         self._to_stderr = to_stderr
 
     @contextmanager
-    def watch(self, title: str) -> Iterator[Report]:
+    def watch(self, title: str) -> "Iterator[Report]":
         """Write a line now and then; the log has one of its own when the stage ends."""
         started = last = time.monotonic()
 
@@ -60,7 +62,7 @@ class Bars:
         self._console = console
 
     @contextmanager
-    def watch(self, title: str) -> Iterator[Report]:
+    def watch(self, title: str) -> "Iterator[Report]":
         """Draw a bar while the stage runs."""
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -84,7 +86,7 @@ def show_on(display: Display) -> None:
 
 
 @contextmanager
-def watch(title: str) -> Iterator[Report]:
+def watch(title: str) -> "Iterator[Report]":
     """Give the function a stage reports its progress to; meanwhile the log says what is at work."""
     with about(title), _display.watch(title) as report:
         yield report

@@ -1,0 +1,34 @@
+"""What commands load before they begin: reading tables takes neither torch nor Prefect."""
+
+import subprocess
+import sys
+
+import pytest
+
+from xvcore.store import Store
+
+HEAVY = ("torch", "torchvision", "timm", "prefect", "numba", "scipy", "matplotlib")
+RUN = """
+import sys
+from flows.cli import main
+sys.argv[0] = "xv"
+try:
+    main()
+finally:
+    print("loaded:", *sorted({heavy!r} & sys.modules.keys()), file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    opened = Store(tmp_path_factory.mktemp("start"))
+    opened.write("predictions", "r", "c", [])
+    return opened
+
+
+@pytest.mark.parametrize("words", [("status",), ("query", "select count(*) from predictions"), ("figures",)])
+def test_commands_that_read_tables_start_without_networks_and_flows(store, words, tmp_path):
+    command = [sys.executable, "-c", RUN.format(heavy=set(HEAVY)), *words, "--store", store.url]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].split() == ["loaded:"]
