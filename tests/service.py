@@ -43,13 +43,27 @@ def xv(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+class Patient(httpx.HTTPTransport):
+    """Asks again where the server's database is locked (503), as the UI and Prefect's own client do."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        for _ in range(30):
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            answer.close()
+            time.sleep(1)
+            answer = super().handle_request(request)
+        return answer
+
+
 class Api:
     """The server as a client sees it that has the password."""
 
     def __init__(self, port: int, home: Path) -> None:
         user, _, password = (home / "password").read_text().partition(":")
         self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}/api", auth=(user, password), timeout=60, trust_env=False
+            base_url=f"http://127.0.0.1:{port}/api", auth=(user, password), timeout=60, transport=Patient()
         )
 
     def __enter__(self) -> "Api":

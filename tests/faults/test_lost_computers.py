@@ -172,7 +172,9 @@ def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_
 def test_a_run_that_is_cancelled_takes_its_shards_with_it(service: tuple[Api, Path], tmp_path: Path) -> None:
     api, _ = service
     birds = _birds(tmp_path, n_classes=3)
-    run = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"}).json()["id"]
+    answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    run = answer.json()["id"]
     _wait_for_masks_of(tmp_path / "pool", n_classes=1)
     asked = time.monotonic()
     body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}

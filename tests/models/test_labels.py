@@ -1,13 +1,14 @@
 """Which output stands for a class: told, or refused; never guessed."""
 
 import json
+import time
 from dataclasses import dataclass, replace
 
 import pytest
 
 from xvcore.errors import LabelError
 from xvcore.models import Output, load, outputs_for
-from xvcore.models.labels import imagenet_outputs, labelled, read_labels, spellings
+from xvcore.models.labels import imagenet_outputs, known_outputs, labelled, read_labels, spellings
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,22 @@ def test_a_map_of_other_classes_is_passed_over_but_named_when_a_class_is_refused
 def test_a_name_of_two_classes_cannot_be_mapped(birds):
     with pytest.raises(LabelError, match=r"'crane' names 2 classes \(a, b\)"):
         outputs_for(birds, [Klass("a", "Crane"), Klass("b", "001.crane")], {"crane": "3"})
+
+
+def test_all_classes_at_once_are_told_as_each_alone_and_in_no_more_than_linear_time(network):
+    named = replace(network, outputs=imagenet_outputs(), n_classes=1000)
+    classes = [Klass(f"c{place}", output.name, output.wnid) for place, output in enumerate(imagenet_outputs())]
+    classes += [Klass("nothing", "no such thing"), Klass("mapped", "no such thing either"), Klass("again", "robin")]
+    class_map = {"mapped": "17", **{f"c{place}": str(999 - place) for place in range(500)}}
+    started = time.process_time()
+    together = known_outputs(named, classes, class_map)
+    assert time.process_time() - started < 5  # a class at a time took minutes
+    assert list(together) == [each.class_id for each in classes if each.class_id != "nothing"]
+    for each in (*classes[::100], *classes[-3:]):
+        if each.class_id in together:
+            assert outputs_for(named, [each], class_map) == {each.class_id: together[each.class_id]}
+    with pytest.raises(LabelError, match="no output is named 'no such thing'"):
+        outputs_for(named, [classes[-3]], class_map)
 
 
 def test_a_refusal_of_many_classes_is_short_and_quick(network):

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
@@ -171,24 +170,51 @@ def outputs_for(
         Names the classes whose output cannot be told, and the outputs that come near.
     """
     explicit = _explicit(class_map, classes)
-    found: dict[str, int] = {}
-    problems: list[str] = []
-    for each in classes:
-        finder = _Finder(classifier, has_hints=len(problems) < N_SHOWN)
-        try:
-            wanted = explicit.get(each.class_id)
-            found[each.class_id] = finder.by_class(each) if wanted is None else finder.by_text(wanted)
-        except LabelError as error:
-            problems.append(f"{_shown(each)}: {error}")
+    found, problems = _told(classifier, classes, explicit, n_hints=N_SHOWN)
     if problems:
-        rest = f"; … and {len(problems) - N_SHOWN} more" if len(problems) > N_SHOWN else ""
+        told = [f"{_shown(each)}: {problems[each.class_id]}" for each in classes if each.class_id in problems]
+        rest = f"; … and {len(told) - N_SHOWN} more" if len(told) > N_SHOWN else ""
         raise LabelError(
-            f"cannot tell which output of {classifier.name} stands for {len(problems)} of {len(classes)} classes: "
-            f"{'; '.join(problems[:N_SHOWN])}{rest}. Map them (CLASS=OUTPUT, an index, WordNet id or name) or name the "
+            f"cannot tell which output of {classifier.name} stands for {len(told)} of {len(classes)} classes: "
+            f"{'; '.join(told[:N_SHOWN])}{rest}. Map them (CLASS=OUTPUT, an index, WordNet id or name) or name the "
             f"outputs ({classifier.name}?labels=FILE){_unused(class_map, classes)}"
         )
     _refuse_doubles(classifier, found, explicit)
     return found
+
+
+def known_outputs(
+    classifier: Classifier, classes: Sequence[LabelledClass], class_map: Mapping[str, str]
+) -> dict[str, int]:
+    """Return the same for those classes whose output can be told; the others are left out, without a reason.
+
+    Two classes may share an output.
+
+    Raises
+    ------
+    LabelError
+        An entry of the map names several classes.
+    """
+    return _told(classifier, classes, _explicit(class_map, classes), n_hints=0)[0]
+
+
+def _told(
+    classifier: Classifier, classes: Sequence[LabelledClass], explicit: Mapping[str, str], *, n_hints: int
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the output of each class, or why it cannot be told; the first ``n_hints`` reasons say what is near."""
+    finder = _Finder(classifier)
+    found: dict[str, int] = {}
+    problems: dict[str, str] = {}
+    for each in classes:
+        wanted, has_hints = explicit.get(each.class_id), len(problems) < n_hints
+        try:
+            if wanted is None:
+                found[each.class_id] = finder.by_class(each, has_hints=has_hints)
+            else:
+                found[each.class_id] = finder.by_text(wanted, has_hints=has_hints)
+        except LabelError as error:
+            problems[each.class_id] = str(error)
+    return found, problems
 
 
 def check_map(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> None:
@@ -205,10 +231,7 @@ def check_map(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) ->
         Names the entry, and the classes that come near.
     """
     ids = {each.class_id for each in classes}
-    by_form: dict[str, set[str]] = {}
-    for each in classes if class_map else ():
-        for form in _spellings(each.class_name):
-            by_form.setdefault(form, set()).add(each.class_id)
+    by_form = _by_form(classes) if class_map else {}
     said: dict[str, tuple[str, str]] = {}
     for key, output in class_map.items():
         found = {key} if key in ids else {each for form in _spellings(key) for each in by_form.get(form, ())}
@@ -249,53 +272,55 @@ def _plain(text: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", re.sub(r"['’]s\b", "", letters)).split())
 
 
-@dataclass(frozen=True)
 class _Finder:
     """Finds one output of a classifier by index, WordNet id or name; hints of what is near take time."""
 
-    classifier: Classifier
-    has_hints: bool = True
+    def __init__(self, classifier: Classifier) -> None:
+        self.n_classes = classifier.n_classes
+        self.outputs = classifier.outputs or ()
+        self._of_wnid: dict[str, list[Output]] = {}
+        self._of_name: dict[str, list[Output]] = {}
+        for output in self.outputs:
+            if output.wnid:
+                self._of_wnid.setdefault(output.wnid, []).append(output)
+            for name in _names(output.name):
+                self._of_name.setdefault(name, []).append(output)
 
-    @property
-    def outputs(self) -> tuple[Output, ...]:
-        return self.classifier.outputs or ()
-
-    def by_class(self, each: LabelledClass) -> int:
+    def by_class(self, each: LabelledClass, *, has_hints: bool) -> int:
         if not self.outputs:
             raise LabelError("it is not known what the outputs stand for")
-        if each.wnid is not None and any(output.wnid for output in self.outputs):
+        if each.wnid is not None and self._of_wnid:
             return self.by_wnid(each.wnid)
-        return self.by_name(each.class_name)
+        return self.by_name(each.class_name, has_hints=has_hints)
 
-    def by_text(self, text: str) -> int:
+    def by_text(self, text: str, *, has_hints: bool) -> int:
         if text.strip().isdecimal():
             index = int(text)
-            if index >= self.classifier.n_classes:
-                raise LabelError(
-                    f"output {index} does not exist: there are {self.classifier.n_classes} (0 is the first)"
-                )
+            if index >= self.n_classes:
+                raise LabelError(f"output {index} does not exist: there are {self.n_classes} (0 is the first)")
             return index
         if not self.outputs:
             raise LabelError(
                 f"output {text!r} cannot be found: it is not known what the outputs stand for, give an index"
             )
-        return self.by_wnid(text) if WNID.fullmatch(text) else self.by_name(text)
+        return self.by_wnid(text) if WNID.fullmatch(text) else self.by_name(text, has_hints=has_hints)
 
     def by_wnid(self, wnid: str) -> int:
-        found = [output.index for output in self.outputs if output.wnid == wnid]
+        found = self._of_wnid.get(wnid, [])
         if len(found) != 1:
-            known = "" if any(output.wnid for output in self.outputs) else " (their WordNet ids are not known)"
+            known = "" if self._of_wnid else " (their WordNet ids are not known)"
             raise LabelError(f"{len(found)} outputs have the WordNet id {wnid}{known}")
-        return found[0]
+        return found[0].index
 
-    def by_name(self, name: str) -> int:
+    def by_name(self, name: str, *, has_hints: bool) -> int:
         wanted, whole = spellings(name), _plain(name)
-        found = [output for output in self.outputs if wanted & _names(output.name)]
+        places = {output.index: output for form in wanted for output in self._of_name.get(form, ())}
+        found = [output for _, output in sorted(places.items())]
         # A name with synonyms says more than each of them: it may be all of one output's and part of another's.
         exact = [output for output in found if _plain(output.name) == whole] if len(wanted) > 1 else []
         if len(exact) == 1 or len(found) == 1:
             return (exact if len(exact) == 1 else found)[0].index
-        near = found or (self.near(wanted) if self.has_hints else [])
+        near = found or (self.near(wanted) if has_hints else [])
         candidates = ", ".join(f"{output.index} {output.name}" for output in near[:6])
         many = f"{len(found)} outputs are" if found else "no output is"
         raise LabelError(f"{many} named {name!r}" + (f" (near: {candidates})" if candidates else ""))
@@ -328,25 +353,35 @@ def _names(text: str) -> frozenset[str]:
 
 def _explicit(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> dict[str, str]:
     """Return the map with class ids as keys; a class may be given by its id or by a spelling of its name."""
-    explicit = {}
-    for key, output in class_map.items():
-        matches = _matches(key, classes)
-        if len(matches) > 1:
-            raise LabelError(f"class map: {key!r} names {len(matches)} classes ({', '.join(matches)}); give the id")
-        explicit.update(dict.fromkeys(matches, str(output)))
-    return explicit
+    matches = _matches(class_map, classes)
+    for key, found in matches.items():
+        if len(found) > 1:
+            raise LabelError(f"class map: {key!r} names {len(found)} classes ({', '.join(found)}); give the id")
+    return {class_id: str(class_map[key]) for key, found in matches.items() for class_id in found}
 
 
-def _matches(key: str, classes: Sequence[LabelledClass]) -> list[str]:
-    """Return the id of the class that a key of the class map means: that id itself, else a spelling of the name."""
-    ids = [each.class_id for each in classes]
-    if key in ids:
-        return [key]
-    return [each.class_id for each in classes if _spellings(key) & _spellings(each.class_name)]
+def _matches(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> dict[str, list[str]]:
+    """Return the ids of the classes that each key of the class map means: that id itself, else those called so."""
+    place = {each.class_id: index for index, each in enumerate(classes)}
+    by_form = _by_form(classes) if class_map else {}
+    means: dict[str, list[str]] = {}
+    for key in class_map:
+        named = {each for form in _spellings(key) for each in by_form.get(form, ())}
+        means[key] = [key] if key in place else sorted(named, key=place.__getitem__)
+    return means
+
+
+def _by_form(classes: Sequence[LabelledClass]) -> dict[str, set[str]]:
+    """Return the ids of the classes that go by each spelling of a name."""
+    by_form: dict[str, set[str]] = {}
+    for each in classes:
+        for form in _spellings(each.class_name):
+            by_form.setdefault(form, set()).add(each.class_id)
+    return by_form
 
 
 def _unused(class_map: Mapping[str, str], classes: Sequence[LabelledClass]) -> str:
-    unused = [key for key in class_map if not _matches(key, classes)]
+    unused = [key for key, found in _matches(class_map, classes).items() if not found]
     return f"; the class map speaks of other classes: {', '.join(unused[:N_SHOWN])}" if unused else ""
 
 

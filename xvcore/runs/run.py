@@ -14,7 +14,7 @@ from xvcore.data import ClassInfo, Dataset, open_dataset
 from xvcore.errors import UnknownNameError, XvError, unknown_name
 from xvcore.keys import digest, run_id
 from xvcore.models import Classifier, load, outputs_for
-from xvcore.models.labels import check_map
+from xvcore.models.labels import check_map, known_outputs
 from xvcore.parameters import as_dict
 from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
@@ -78,8 +78,15 @@ class Run(Generic[Settings_co]):
         """Return the class with this id, or raise UnknownNameError with the nearest ones."""
         return chosen_classes(self.dataset, [class_id])[0]
 
+    @functools.cached_property
+    def targets(self) -> Mapping[str, int]:
+        """Index of the output of each class of the dataset that one stands for, by class id, in the dataset's order."""
+        return known_outputs(self.classifier, self.dataset.classes, dict(self.spec.class_map))
+
     def target(self, class_id: str) -> int:
         """Return the index of the output that stands for a class; LabelError when it cannot be told."""
+        if class_id in self.targets:
+            return self.targets[class_id]
         return outputs_for(self.classifier, [self.class_info(class_id)], dict(self.spec.class_map))[class_id]
 
 

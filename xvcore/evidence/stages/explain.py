@@ -25,17 +25,14 @@ PatchPlace = tuple[int, tuple[float, float, float, float]]
 def targets_of(run: Run[PatchEvidence]) -> dict[str, int]:
     """Return the output of every class of the dataset that one stands for, by class id, in the dataset's order.
 
+    Where none does, a class is not explained, and its images count as those of another class.
+
     Raises
     ------
     LabelError
         Two classes share an output: the strongest patches for it would be those of both.
     """
-    found: dict[str, int] = {}
-    for info in run.dataset.classes:
-        try:
-            found[info.class_id] = run.target(info.class_id)
-        except LabelError:
-            continue  # no output stands for it: it is not explained, and its images count as those of another class
+    found = dict(run.targets)
     first = {target: class_id for class_id, target in reversed(found.items())}
     for class_id, target in found.items():
         if first[target] != class_id:
