@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# torch uses every core it sees; tests and demo behave the same on any machine.
 export PYTHONHASHSEED := 0
+# One process for each of so many cores, with one thread: small networks are slower with more.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
 .PHONY: help install demo test test-slow check format clean
 
@@ -23,7 +24,7 @@ demo: $(STAMP)  ## draw PartBirds, train two networks, summarise them, write the
 	$(BIN)/xv demo --out xv-demo
 
 test: $(STAMP)  ## the default tests (CPU, no network)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadscope
 
 test-slow: $(STAMP)  ## the slow tests: crashes, browsers, real networks; SLOW="tests/store …" for some of them
 	$(BIN)/python -m pytest -m slow $(SLOW)
