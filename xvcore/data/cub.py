@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from xvcore.data.dataset import ClassInfo, PartBox, datasets
-from xvcore.data.imagefolder import ImageFolder, existing_folder, images_below
+from xvcore.data.files import files_below
+from xvcore.data.imagefolder import ImageFolder, existing_folder
 from xvcore.errors import DataError, unknown_name
 
 SPLITS = ("train", "test", "all")
@@ -117,7 +118,7 @@ def _images(folder: Path, split: str) -> dict[str, str]:
         is_train = dict(_rows(folder / "train_test_split.txt", _pair))
         wanted = "1" if split == "train" else "0"
         numbers = {number: image_id for number, image_id in numbers.items() if is_train.get(number) == wanted}
-    on_disk = set(images_below(folder, "images"))
+    on_disk = set(files_below(folder, "images").images)
     found = {number: image_id for number, image_id in numbers.items() if f"images/{image_id}" in on_disk}
     if not found:
         raise DataError(f"dataset cub: none of the {len(numbers)} images of split {split!r} is in {folder / 'images'}")
