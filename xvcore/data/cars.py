@@ -117,7 +117,7 @@ def _new(root: Path, split: str) -> tuple[list[_Row], list[str]]:
     if split != "all" and files[split] is None:
         missing = "cars_train_annos.mat" if split == "train" else f"{_TEST} (cars_test_annos.mat has no classes)"
         raise DataError(f"dataset cars: split {split!r} of {root} needs {missing}")
-    rows = []
+    rows: list[_Row] = []
     for name, file in files.items():
         if file is None or split not in (name, "all"):
             continue

@@ -51,7 +51,7 @@ def files_below(root: Path, place: str) -> Listed:
         The first bytes of a file without suffix cannot be read now.
     """
     found = Listed()
-    for folder, name in _walk(root, place):
+    for folder, name in walk(root, place):
         if not name.startswith("."):
             below = Path(folder).relative_to(root).as_posix()
             (found.images if is_image(Path(folder, name)) else found.others).append(f"{below}/{name}")
@@ -65,7 +65,7 @@ def has_images(root: Path, place: str) -> bool:
             lies_here = any(has_image_name(entry.name) for entry in entries)
     except OSError as error:
         refuse_folder(error)
-    return lies_here or any(is_image(Path(folder, name)) for folder, name in _walk(root, place))
+    return lies_here or any(is_image(Path(folder, name)) for folder, name in walk(root, place))
 
 
 def is_image(file: Path) -> bool:
@@ -73,7 +73,7 @@ def is_image(file: Path) -> bool:
 
     ``.2019``, ``.jpg_1`` and ``.jpg?w=100`` are no suffixes; that of another kind of file is believed.
     """
-    if has_image_name(file.name) or file.name.startswith(".") or _SUFFIX.fullmatch(file.suffix):
+    if has_image_name(file.name) or file.name.startswith(".") or has_suffix(file.name):
         return has_image_name(file.name)
     try:
         return begins_like_image(patiently(lambda: _head(file), str(file), str(file)))
@@ -81,6 +81,11 @@ def is_image(file: Path) -> bool:
         raise
     except OSError:
         return False
+
+
+def has_suffix(name: str) -> bool:
+    """Say whether a file's name has a suffix worth the name, of whatever kind."""
+    return _SUFFIX.fullmatch(Path(name).suffix) is not None
 
 
 def has_image_name(name: str) -> bool:
@@ -102,7 +107,7 @@ def left_out(files: Iterable[str]) -> str:
     """Return how many files there are by suffix, the most first; empty for none but what a desktop puts there."""
     names = [Path(file) for file in files]
     kinds = Counter(
-        name.suffix.lower() if _SUFFIX.fullmatch(name.suffix) else "without suffix"
+        name.suffix.lower() if has_suffix(name.name) else "without suffix"
         for name in names
         if name.name.lower() not in _NEVER_MISSED
     )
@@ -114,8 +119,8 @@ def refuse_folder(error: OSError) -> NoReturn:
     raise DataError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
 
-def _walk(root: Path, place: str) -> Iterator[tuple[str, str]]:
-    """Yield folder and name of every file."""
+def walk(root: Path, place: str) -> Iterator[tuple[str, str]]:
+    """Yield folder and name of every file in a folder and below it; links are followed, each folder once."""
     seen: set[str] = set()
     for folder, folders, files in os.walk(root / place, onerror=refuse_folder, followlinks=True):
         target = str(Path(folder).resolve())

@@ -82,7 +82,7 @@ class FunnyBirds(ImageFolder):
         """
         info = find_class(self.name, self.classes, class_id)
         decisive = self._decisive(info.class_id)
-        found = []
+        found: list[PartBox] = []
         for record in self.images(class_id):
             if not self.has_map(record):
                 continue
@@ -260,8 +260,8 @@ def funnybirds(path: str | None, *, split: str = "all") -> FunnyBirds:
     models = {}
     for each in _structs(file, _json(file)):
         number, parts = each.get("class_idx"), each.get("parts")
-        is_class = isinstance(number, int) and isinstance(parts, dict) and set(parts) <= set(COLOURS)
-        if not is_class or not all(isinstance(model, int) for model in parts.values()):
+        is_named = isinstance(number, int) and isinstance(parts, dict) and set(parts) <= set(COLOURS)
+        if not is_named or not isinstance(parts, dict) or not all(isinstance(each, int) for each in parts.values()):
             raise DataError(f"{file}: {each!r:.120} is no class; expected class_idx and parts ({', '.join(COLOURS)})")
         models[str(number)] = dict(parts)
     places: dict[str, tuple[str, ...]] = {}

@@ -4,13 +4,14 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_class
 from xvcore.data.faults import is_momentary
 from xvcore.data.files import SUFFIXES, files_below, has_image_name, has_images, is_image, left_out, refuse_folder
+from xvcore.data.places import ImagesAt, files_at, is_url
 from xvcore.data.splits import split_of
 from xvcore.errors import DataError, unknown_name
 
@@ -110,14 +111,14 @@ class ImageFolder:
 
 
 @datasets.register("imagefolder")
-def imagefolder(path: str | None, *, split: str | None = None, splits: str = "yes") -> ImageFolder:
+def imagefolder(path: str | None, *, split: str | None = None, splits: str = "yes") -> ImageFolder | ImagesAt:
     """Return the dataset ``imagefolder:PATH[?split=SUBFOLDER]``: each sub-folder with images in it is a class.
 
     A WordNet id in front of a folder's name (``n02085620-Chihuahua``) is read, and the rest is the name of the class.
 
     Parameters
     ----------
-    path : folder with a sub-folder per class, or with a sub-folder per split
+    path : folder, or fsspec URL (``s3://bucket/folder``), with a sub-folder per class, or with a sub-folder per split
     split : sub-folder of ``path`` that holds the classes (or one of a sub-folder, ``a/b``); None: ``path`` holds them
     splits : ``yes``: folders called train, Testing, validation … are not taken for classes: two or more of them, or
         one that holds folders of images as a split does; ``no``: they are classes
@@ -129,6 +130,8 @@ def imagefolder(path: str | None, *, split: str | None = None, splits: str = "ye
     """
     if splits not in {"yes", "no"}:
         raise DataError(str(unknown_name("value of splits:", splits, ("yes", "no"))))
+    if path is not None and is_url(path):
+        return _at_url(path, split, splits)
     root = existing_folder("imagefolder", path)
     base = ""
     for name in () if split is None else split.split("/"):
@@ -138,7 +141,7 @@ def imagefolder(path: str | None, *, split: str | None = None, splits: str = "ye
         base += f"{name}/"
     folders = sub_folders(root / base)
     if splits == "yes":
-        _refuse_splits(root, base, folders)
+        _refuse_splits(root / base, base, folders, lambda each: _holds_folders_alone(root, base + each))
     found = [each for each in folders if has_images(root, base + each)]
     if not found:
         raise DataError(f"{root / base}: no classes; expected sub-folders with images ({', '.join(sorted(SUFFIXES))})")
@@ -192,28 +195,63 @@ def sub_folders(folder: Path) -> list[str]:
     return sorted(name for name in folders if not name.startswith("."))
 
 
-def _refuse_splits(root: Path, base: str, folders: Sequence[str]) -> None:
+def _at_url(url: str, split: str | None, splits: str) -> ImagesAt:
+    """Return the images below a URL; it is listed once, now."""
+    files = files_at("imagefolder", url)
+    base = "" if split is None else f"{split}/"
+    below = [name.removeprefix(base) for name in files.names() if name.startswith(base)]
+    folders = sorted({name.partition("/")[0] for name in below if "/" in name})
+    if split is not None and not below:
+        known = sorted({name.rpartition("/")[0] for name in files.names() if "/" in name})
+        raise DataError(str(unknown_name(f"split of {files.url}:", split, known)))
+    places: dict[str, list[str]] = {}
+    others = []
+    for name in below:
+        folder, slash, _ = name.partition("/")
+        if slash and files.is_image(base + name):
+            places.setdefault(folder, []).append(base + name)
+        else:
+            others.append(name)
+    if splits == "yes":
+        deep = {each for each, names in places.items() if all(name.removeprefix(base).count("/") > 1 for name in names)}
+        _refuse_splits(files.url, base, folders, deep.__contains__)
+    if not places:
+        raise DataError(f"{files.url}/{base}: no classes; expected folders with images ({', '.join(sorted(SUFFIXES))})")
+    if kinds := left_out(others):
+        logger.warning("%s/%s: left out is what is no image of a class: %s (%s)", files.url, base, kinds, READ)
+    return ImagesAt(
+        name=f"imagefolder:{files.url}",
+        split=split or "all",
+        classes=tuple(class_of_folder(each, index) for index, each in enumerate(sorted(places))),
+        records={each: files.records(names, each) for each, names in places.items()},
+        files=files,
+    )
+
+
+def _refuse_splits(
+    where: object, base: str, folders: Sequence[str], holds_folders_alone: Callable[[str], bool]
+) -> None:
     """Refuse folders that are splits by their names: several, or all, or one that holds folders of images alone.
 
     One folder ``train`` of images beside ``bus`` and ``car`` is a class.
     """
     named = [each for each in folders if split_of(each)]
     if 0 < len(named) < 2 and len(folders) > 1:
-        named = [each for each in named if _holds_folders_alone(root, base + each)]
+        named = [each for each in named if holds_folders_alone(each)]
     if not named:
         return
     others = [each for each in folders if each not in named]
     beside = f" (beside them: {', '.join(others[:10])}{', …' if len(others) > 10 else ''})" if others else ""
     way = " or ".join(f"?split={base}{each}" for each in named)
     look = "look like splits, not classes" if len(named) > 1 else "looks like a split, not a class"
-    raise DataError(f"{root / base}: {', '.join(named)} {look}{beside}; add {way}, or ?splits=no if they are classes")
+    raise DataError(f"{where}: {', '.join(named)} {look}{beside}; add {way}, or ?splits=no if they are classes")
 
 
 def _look_into(root: Path, only: str, *, is_refused: bool) -> None:
     """Refuse, or say, that the only class is a folder of folders: the classes may be one step further down."""
     below = sub_folders(root / only)
     if is_refused and sum(split_of(each) is not None for each in below) > 1:
-        _refuse_splits(root, f"{only}/", below)
+        _refuse_splits(root / only, f"{only}/", below, lambda each: _holds_folders_alone(root, f"{only}/{each}"))
     if len(below) > 1 and _holds_folders_alone(root, only):
         logger.warning("%s: %s is the only class and holds %d folders; are they the classes?", root, only, len(below))
 

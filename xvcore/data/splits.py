@@ -23,3 +23,15 @@ def split_of(name: str) -> str | None:
     """Return ``train``, ``val``, ``test`` or ``trainval`` for a name that says that and nothing else, in any case."""
     words = [word for word in re.findall(r"[^\W\d_]+", name.casefold()) if word not in FILLERS]
     return WORDS.get(words[0]) if len(words) == 1 else None
+
+
+def split_in(path: str) -> str | None:
+    """Return the split that a path below a dataset speaks of, among other words (``data/train-00000-of-00005``).
+
+    The nearest folder or name that speaks of just one counts; None where none does.
+    """
+    for part in reversed(path.split("/")):
+        found = {WORDS[word] for word in re.findall(r"[^\W\d_]+", part.casefold()) if word in WORDS}
+        if len(found) == 1:
+            return found.pop()
+    return None
