@@ -242,6 +242,15 @@ def test_numbers_without_names_are_classes_in_their_order(tmp_path: Path) -> Non
         open_dataset(f"parquet:{tmp_path}?names={tmp_path}/names.txt")
 
 
+def test_a_group_of_rows_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xvcore.data import parquet_images
+
+    dataset = open_dataset(in_parquet(tmp_path))
+    monkeypatch.setattr(parquet_images, "MAX_GROUP_BYTES", 10)
+    rows = manifest(dataset, NAMES[0], max_images=None)
+    assert all("too large: its group of rows holds" in (row.error or "") for row in rows)
+
+
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1" + b"x" * 50 + b"PAR1"])
 def test_a_damaged_table_is_named(tmp_path: Path, data: bytes) -> None:
     in_parquet(tmp_path)
@@ -293,6 +302,17 @@ def test_a_member_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
     shard(tmp_path / "a.tar", [*samples(SHELF), (name, picture(1))])
     with pytest.raises(DataError, match="leads out of the shard"):
         open_dataset(f"webdataset:{tmp_path}")
+
+
+def test_names_of_members_are_valid_text(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as content:
+        for name, data in (("caf\udce9.png", picture(3)), ("caf\udce9.cls", b"0")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            content.addfile(info, io.BytesIO(data))
+    dataset = open_dataset(f"webdataset:{tmp_path}")
+    assert ids(dataset, "0") == ["a.tar/caf\\xe9.png"]
+    assert dataset.read(dataset.images("0")[0]) == picture(3)
 
 
 def test_links_in_a_shard_are_not_followed(tmp_path: Path) -> None:

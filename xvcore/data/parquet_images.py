@@ -19,6 +19,8 @@ from xvcore.errors import DataError, ImageError, unknown_name
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "wnid", "species")
 """What a column of labels may be called where the file does not say which it is."""
+MAX_GROUP_BYTES = 4_000_000_000
+"""Largest group of images that is read: it is read as a whole."""
 N_HELD = 3
 """Groups of rows whose images are held in memory: threads that decode in order are never in more."""
 
@@ -81,6 +83,7 @@ class ParquetImages(Images):
                 with _table(self.files, table, ImageError) as opened:
                     column = opened.schema_arrow.field(self.column)
                     path = f"{self.column}.bytes" if _is_struct(column) else self.column
+                    _check_group(opened.metadata.row_group(group), path)
                     held[table, group] = opened.read_row_group(group, columns=[path]).column(self.column)
             held.move_to_end((table, group))
             return held[table, group]
@@ -174,6 +177,8 @@ def _table(files: Files, name: str, kind: type[DataError] | type[ImageError]) ->
     try:
         with files.opened(name) as opened, parquet.ParquetFile(opened) as table:
             yield table
+    except MemoryError:  # the machine's fault, of Arrow as well
+        raise
     except pa.ArrowException as error:
         raise kind(f"{files.url}/{name} cannot be read as Parquet: {error}") from error
     except OSError as error:
@@ -224,6 +229,13 @@ def _one(where: str, what: str, asked: str | None, found: Sequence[str], columns
         problem = f"several columns have a {what}" if found else f"no column has a {what} that could be told"
         raise DataError(f"{where}: {problem} ({', '.join(found or columns)}); choose one: ?{what}=COLUMN")
     return found[0]
+
+
+def _check_group(group: Any, path: str) -> None:
+    columns = (group.column(at) for at in range(group.num_columns))
+    n_bytes = sum(each.total_uncompressed_size for each in columns if each.path_in_schema == path)
+    if n_bytes > MAX_GROUP_BYTES:
+        raise ImageError(f"too large: its group of rows holds {n_bytes} bytes, the limit is {MAX_GROUP_BYTES}")
 
 
 def _is_struct(column: Any) -> bool:

@@ -150,7 +150,7 @@ class Files:
                 raise DataError(f"path {written!r} does not lie in {self.url}")
             plain = plain.removeprefix(f"{self.url}/")
         name = posixpath.normpath(plain)
-        if name in (".", "..") or name.startswith(("../", "/")) or "\0" in name or name[1:2] == ":":
+        if name in (".", "..") or name.startswith(("../", "/")) or "\0" in name or name[1:3] == ":/":
             raise DataError(f"path {written!r} does not lie in {self.url}")
         return name
 

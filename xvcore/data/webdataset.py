@@ -205,7 +205,8 @@ def _members(where: str, opened: Any) -> Iterator[tuple[str, tarfile.TarInfo, ta
             if name.startswith("/") or ".." in parts or "\0" in name:
                 raise DataError(f"{where}: member {member.name!r} leads out of the shard")
             if member.isreg() and not member.issparse() and not any(part.startswith(".") for part in parts):
-                yield name, member, content
+                # A name that is not UTF-8 becomes one that is: it is written into tables.
+                yield name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"), member, content
 
 
 def _text(where: str, name: str, content: tarfile.TarFile, member: tarfile.TarInfo) -> str:
