@@ -227,6 +227,7 @@ def test_real_twins_differ_in_their_decisive_part(real) -> None:
         assert len(real.differing_parts(one, "0" if part != "beak" else "9")) >= 2
     assert real.classes[0].class_name == "beak01 eye03 foot03 tail03-red wing02-red"
     assert {each.part for each in real.parts("9") if each.decisive} == {"wing"}
+    assert {each.decisive == each.visible for each in real.parts("6") if each.part == "tail"} == {True}
 
 
 def test_real_removals_change_the_pixels_of_the_part(real) -> None:

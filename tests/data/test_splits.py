@@ -89,4 +89,20 @@ def test_a_split_does_not_leave_the_folder(tmp_path: Path, split: str) -> None:
 def test_the_only_class_that_holds_folders_is_pointed_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path / "pictures" / "cat" / "1.png", tmp_path / "pictures" / "dog" / "1.png")
     assert class_ids(open_dataset(f"imagefolder:{tmp_path}")) == ["pictures"]
-    assert "pictures is the only class and holds 2 folders" in caplog.text
+    assert f"{tmp_path}/pictures: the images of the only class lie in 2 folders" in caplog.text
+
+
+def test_splits_far_down_are_found(tmp_path: Path) -> None:
+    touch(*(tmp_path / "archive" / "dataset" / split / "cat" / "1.png" for split in ("Train", "Valid")))
+    with pytest.raises(DataError, match=r"\?split=archive/dataset/Train or \?split=archive/dataset/Valid"):
+        open_dataset(f"imagefolder:{tmp_path}")
+    assert ids(open_dataset(f"imagefolder:{tmp_path}?split=archive/dataset/Valid"), "cat") == [
+        "archive/dataset/Valid/cat/1.png"
+    ]
+
+
+def test_images_and_labels_beside_each_other_are_no_classes(tmp_path: Path) -> None:
+    touch(*(tmp_path / "images" / split / "cat" / "1.png" for split in ("train", "val")))
+    touch(*(tmp_path / "labels" / split / "1.txt" for split in ("train", "val")))
+    with pytest.raises(DataError, match=r"\?split=images/train or \?split=images/val"):
+        open_dataset(f"imagefolder:{tmp_path}")

@@ -77,8 +77,8 @@ class FunnyBirds(ImageFolder):
     def parts(self, class_id: str) -> tuple[PartBox, ...]:
         """Return the box of what is seen of each part, from the maps; none where there are no maps.
 
-        A part of which no pixel is seen (hidden, or taken away) is not visible. Decisive is a part without which the
-        class is not told from another one of the dataset: some class differs in this part alone.
+        A part of which no pixel is seen (hidden, or taken away) is not visible. Decisive is a part that is seen and
+        without which the class is not told from another one of the dataset: some class differs in this part alone.
         """
         info = find_class(self.name, self.classes, class_id)
         decisive = self._decisive(info.class_id)
@@ -334,7 +334,7 @@ def _packed(pixels: UInt8[np.ndarray, "height width 3"]) -> np.ndarray:
 def _box(image_id: str, part: str, mask: Bool[np.ndarray, "height width"], is_decisive: bool) -> PartBox:  # noqa: FBT001
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
-        return PartBox(image_id, part, 0.0, 0.0, 0.0, 0.0, visible=False, decisive=is_decisive)
+        return PartBox(image_id, part, 0.0, 0.0, 0.0, 0.0, visible=False)
     x, y = float(columns[0]), float(rows[0])
     w, h = float(columns[-1] + 1) - x, float(rows[-1] + 1) - y
     return PartBox(image_id, part, x, y, w, h, visible=True, decisive=is_decisive)

@@ -248,12 +248,17 @@ def _refuse_splits(
 
 
 def _look_into(root: Path, only: str, *, is_refused: bool) -> None:
-    """Refuse, or say, that the only class is a folder of folders: the classes may be one step further down."""
+    """Refuse, or say, that the only class is a folder of folders: the classes may be some steps further down."""
     below = sub_folders(root / only)
+    while len(below) == 1 and split_of(below[0]) is None and _holds_folders_alone(root, only):
+        only = f"{only}/{below[0]}"
+        below = sub_folders(root / only)
     if is_refused and sum(split_of(each) is not None for each in below) > 1:
         _refuse_splits(root / only, f"{only}/", below, lambda each: _holds_folders_alone(root, f"{only}/{each}"))
     if len(below) > 1 and _holds_folders_alone(root, only):
-        logger.warning("%s: %s is the only class and holds %d folders; are they the classes?", root, only, len(below))
+        logger.warning(
+            "%s: the images of the only class lie in %d folders; are these the classes?", root / only, len(below)
+        )
 
 
 def _holds_folders_alone(root: Path, place: str) -> bool:

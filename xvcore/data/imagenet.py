@@ -26,6 +26,7 @@ NAME_FILES = (
     "imagenet_class_index.json",
     "synset_words.txt",
     "words.txt",
+    "imagenet_metadata.txt",
 )
 """Files with class names that are looked for in the root, in this order."""
 _ILSVRC = re.compile(r"ILSVRC(20\d\d)?", re.IGNORECASE)

@@ -142,7 +142,7 @@ def labelled(labels: Sequence[str]) -> tuple[Output, ...]:
     """Return outputs for their labels in order; a label may be ``wnid``, ``wnid name``, ``wnid-name`` or a name."""
     outputs = []
     for index, label in enumerate(labels):
-        found = re.fullmatch(rf"({WNID.pattern})(?:[\s,:_-]+(.*))?", label.strip())
+        found = re.fullmatch(rf"({WNID.pattern})(?:[\s,:._-]+(.*))?", label.strip())
         wnid, name = (found.group(1), found.group(2) or found.group(1)) if found else (None, label.strip())
         outputs.append(Output(index, wnid, name))
     return tuple(outputs)
