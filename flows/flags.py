@@ -2,26 +2,44 @@
 
 import dataclasses
 import inspect
+import json
 import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from xvcore.errors import ParameterError, in_one_line
+from xvcore.errors import ParameterError, UnknownNameError, in_one_line
 
-Dataset = Annotated[str, typer.Option(help="KIND[:PATH][?key=value]: imagenet, imagefolder, cub, partbirds")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="KIND[:PATH][?key=value]: imagefolder, imagenet, cub, csv, parquet, webdataset …, see xv list datasets"
+    ),
+]
 Models = Annotated[
     list[str], typer.Option("--model", help="NAME[@WEIGHTS][?input=PX&resize=PX&labels=FILE&name=KEY]; repeatable")
 ]
-Classes = Annotated[str, typer.Option(help="Ids or names of classes, separated by commas; none = all")]
+Classes = Annotated[
+    str,
+    typer.Option(
+        help="Ids or names of classes, separated by commas, one that holds a comma in double quotes; "
+        "@FILE: one a line; none = all"
+    ),
+]
 StoreUrl = Annotated[str, typer.Option("--store", help="Folder or fsspec URL of the results")]
 ClassMap = Annotated[
-    list[str], typer.Option("--class-map", help="CLASS=OUTPUT, where names do not tell (index, WordNet id or name)")
+    list[str],
+    typer.Option(
+        "--class-map",
+        help="CLASS=OUTPUT, where names do not tell (index, WordNet id or name), a CLASS with = in double quotes; "
+        '@FILE: JSON {"CLASS": "OUTPUT"}, or a CLASS=OUTPUT a line; repeatable',
+    ),
 ]
 Set = Annotated[list[str], typer.Option("--set", help="Any parameter of the method, e.g. mask.smooth_steps=100")]
 MaxImages = Annotated[
@@ -73,7 +91,7 @@ class ClassFlags:
         apart = {"model", "settings", "max_images"}
         given = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name not in apart}
         fan_out = {name: given.pop(name) for name in ("to", "pool", "ray_address", "shard_size", "at_once")}
-        class_map = pairs(self.class_map, "--class-map", "CLASS=OUTPUT")
+        class_map = mapped(self.class_map, "--class-map")
         read = {"classes": names(self.classes, "--classes"), "class_map": class_map}
         return {**given, **read, "models": self.model, "fan_out": fan_out}
 
@@ -99,7 +117,8 @@ class ClassFlags:
         for model in self.model:
             check_names(model)
         dataset = open_dataset(self.dataset)
-        chosen_classes(dataset, given["classes"])
+        with _hint_of_quotes(self.classes):
+            chosen_classes(dataset, given["classes"])
         check_map(given["class_map"], dataset.classes)
 
     def fill(self, request_type: Any) -> Any:
@@ -146,10 +165,41 @@ def as_flags() -> Iterator[None]:
 
 
 def names(text: str, option: str) -> list[str]:
-    """Return names that commas separate; ParameterError where there are commas and no names."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
+    """Return names that commas separate, or the lines of a file that follows an ``@``.
+
+    A name that holds a comma, or begins with ``@``, stands in double quotes, and a double quote in it is doubled; lines
+    of a file are names as they stand, without empty ones.
+
+    Raises
+    ------
+    ParameterError
+        Commas and no names, quotes that do not end, or a file that cannot be read.
+    """
+    if text.startswith("@"):
+        found = [line.strip() for line in _file_of(text, option).splitlines() if line.strip()]
+    else:
+        found = [name for name in _unquoted(text, option) if name]
     if text.strip() and not found:
         raise ParameterError(f"{option} {text!r}: expected names, separated by commas")
+    return found
+
+
+def mapped(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Return what the texts ``CLASS=OUTPUT`` of an option say; ``@FILE`` stands for the texts, or the JSON, of a file.
+
+    A class that holds ``=``, or begins with ``@``, stands in double quotes, and a double quote in it is doubled.
+
+    Raises
+    ------
+    ParameterError
+        A text is not of that form, two say something else of one class, or a file cannot be read.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        said = _said_in(text, option) if text.startswith("@") else [_split(text, option)]
+        for name, output in said:
+            if found.setdefault(name, output) != output:
+                raise ParameterError(f"{option}: {name} is given twice, as {found[name]!r} and as {output!r}")
     return found
 
 
@@ -183,6 +233,74 @@ def shard_of(text: str, name: str = "shard") -> tuple[int, int]:
     if not found or int(found[1]) > int(found[2]):
         raise ParameterError(f"{name} {text!r}: expected K/N with K from 1 to N, e.g. 1/4")
     return int(found[1]), int(found[2])
+
+
+_QUOTED = r'\s*"((?:[^"]|"")*)"\s*'
+
+
+def _unquoted(text: str, option: str) -> list[str]:
+    """Return what commas separate; commas between double quotes do not."""
+    found, rest = [], text
+    while True:
+        if rest.lstrip().startswith('"'):
+            quoted = re.match(rf"{_QUOTED}(,|$)", rest)
+            if quoted is None:
+                raise ParameterError(f"{option} {text!r}: a name in double quotes ends with a quote and a comma")
+            found.append(quoted[1].replace('""', '"').strip())
+            rest, is_last = rest[quoted.end() :], not quoted[2]
+        else:
+            name, comma, rest = rest.partition(",")
+            found.append(name.strip())
+            is_last = not comma
+        if is_last:
+            return found
+
+
+def _split(text: str, option: str) -> tuple[str, str]:
+    """Return class and output of ``CLASS=OUTPUT``, where either may stand in double quotes."""
+    quoted = re.match(rf"{_QUOTED}=", text)
+    name, equals, output = (quoted[1], "=", text[quoted.end() :]) if quoted else text.partition("=")
+    name = name.replace('""', '"').strip() if quoted else name.strip()
+    whole = re.fullmatch(_QUOTED, output)
+    output = whole[1].replace('""', '"').strip() if whole else output.strip()
+    is_open = not quoted and name.startswith('"')
+    if not equals or not name or is_open:
+        raise ParameterError(f"{option} {text!r}: expected CLASS=OUTPUT, a CLASS that holds = in double quotes")
+    return name, output
+
+
+def _said_in(text: str, option: str) -> list[tuple[str, str]]:
+    """Return what a file says of classes: JSON of class to output, or a line each."""
+    content = _file_of(text, option)
+    if not content.lstrip().startswith("{"):
+        return [_split(line, option) for line in content.splitlines() if line.strip()]
+    try:
+        said = json.loads(content, object_pairs_hook=list)
+    except ValueError as error:
+        raise ParameterError(f"{option} {text!r}: cannot be read as JSON ({error})") from error
+    wrong = next((output for _, output in said if not isinstance(output, str | int) or isinstance(output, bool)), None)
+    if wrong is not None:
+        raise ParameterError(f"{option} {text!r}: output {wrong!r}: expected an index, WordNet id or name")
+    return [(name, str(output)) for name, output in said]
+
+
+def _file_of(text: str, option: str) -> str:
+    try:
+        return Path(text[1:]).expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"{option} {text!r}: the file cannot be read ({error})") from error
+
+
+@contextmanager
+def _hint_of_quotes(classes: str) -> Iterator[None]:
+    """Say how a class with a comma is given, where a class is unknown and there are commas."""
+    try:
+        yield
+    except UnknownNameError as error:
+        if "," not in classes or classes.startswith("@"):
+            raise
+        hint = "a class that holds a comma stands in double quotes, or in a file: --classes @FILE"
+        raise UnknownNameError(f"{error}; {hint}") from error
 
 
 def _in_words(place: tuple[int | str, ...], value: Any, message: str) -> str:

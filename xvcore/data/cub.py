@@ -6,23 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from xvcore.data.dataset import ClassInfo, PartBox, datasets
-from xvcore.data.imagefolder import ImageFolder, existing_folder, images_below
+from xvcore.data.dataset import ClassInfo, ObjectBox, PartBox, datasets
+from xvcore.data.files import files_below
+from xvcore.data.imagefolder import ImageFolder, existing_folder
 from xvcore.errors import DataError, unknown_name
 
 SPLITS = ("train", "test", "all")
 Row = TypeVar("Row")
-
-
-@dataclass(frozen=True, slots=True)
-class BirdBox:
-    """The box around the bird of an image: x, y (top left corner), w, h in pixels of the original picture."""
-
-    image_id: str
-    x: float
-    y: float
-    w: float
-    h: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +31,7 @@ class Cub(ImageFolder):
         """Return the part locations of a class: points (w = h = 0), sorted by image id, parts in the file's order."""
         return tuple(part for record in self.images(class_id) for part in self._parts.get(record.image_id, ()))
 
-    def boxes(self, class_id: str) -> tuple[BirdBox, ...]:
+    def boxes(self, class_id: str) -> tuple[ObjectBox, ...]:
         """Return the bounding boxes of the birds of a class, sorted by image id."""
         found = (self._boxes.get(record.image_id) for record in self.images(class_id))
         return tuple(box for box in found if box is not None)
@@ -62,11 +52,11 @@ class Cub(ImageFolder):
         return found
 
     @functools.cached_property
-    def _boxes(self) -> Mapping[str, BirdBox]:
+    def _boxes(self) -> Mapping[str, ObjectBox]:
         file = self.root.parent / "bounding_boxes.txt"
         rows = _rows(file, _box) if file.is_file() else []
         boxes = ((self.numbers.get(number), place) for number, place in rows)
-        return {image_id: BirdBox(image_id, *place) for image_id, place in boxes if image_id is not None}
+        return {image_id: ObjectBox(image_id, *place) for image_id, place in boxes if image_id is not None}
 
 
 @datasets.register("cub")
@@ -117,7 +107,7 @@ def _images(folder: Path, split: str) -> dict[str, str]:
         is_train = dict(_rows(folder / "train_test_split.txt", _pair))
         wanted = "1" if split == "train" else "0"
         numbers = {number: image_id for number, image_id in numbers.items() if is_train.get(number) == wanted}
-    on_disk = set(images_below(folder, "images"))
+    on_disk = set(files_below(folder, "images").images)
     found = {number: image_id for number, image_id in numbers.items() if f"images/{image_id}" in on_disk}
     if not found:
         raise DataError(f"dataset cub: none of the {len(numbers)} images of split {split!r} is in {folder / 'images'}")

@@ -67,6 +67,17 @@ class PartBox:
     decisive: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectBox:
+    """The box around the object of an image: x, y (top left corner), w, h in pixels of the original picture."""
+
+    image_id: str
+    x: float
+    y: float
+    w: float
+    h: float
+
+
 @runtime_checkable
 class Dataset(Protocol):
     """Labelled images, class by class. An implementation is a frozen dataclass with a field ``name``."""

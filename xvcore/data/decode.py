@@ -27,6 +27,8 @@ from xvcore.errors import ImageError, MemoryShortError
 
 MAX_PIXELS: Final = 64_000_000
 """Largest width × height that is decoded: 192 MB as RGB; a phone's or camera's picture of 60 megapixels passes."""
+MAX_BYTES: Final = 8 * MAX_PIXELS + 16_000_000
+"""Largest file of an image that is taken out of an archive: such a picture without compression, of 16 bits a sample."""
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
     PngImagePlugin.PngImageFile,

@@ -138,10 +138,10 @@ def read_labels(path: Path) -> tuple[Output, ...]:
 
 
 def labelled(labels: Sequence[str]) -> tuple[Output, ...]:
-    """Return outputs for their labels in order; a label may be ``wnid``, ``wnid name`` or a name."""
+    """Return outputs for their labels in order; a label may be ``wnid``, ``wnid name``, ``wnid-name`` or a name."""
     outputs = []
     for index, label in enumerate(labels):
-        found = re.fullmatch(rf"({WNID.pattern})(?:[\s,:]+(.*))?", label.strip())
+        found = re.fullmatch(rf"({WNID.pattern})(?:[\s,:._-]+(.*))?", label.strip())
         wnid, name = (found.group(1), found.group(2) or found.group(1)) if found else (None, label.strip())
         outputs.append(Output(index, wnid, name))
     return tuple(outputs)
