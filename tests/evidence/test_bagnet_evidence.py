@@ -184,6 +184,11 @@ class Ends(nn.Module):
             "gate_before": lambda: self.linear(
                 self.norm((maps * maps.mean((2, 3), keepdim=True).sigmoid()).mean((2, 3)))
             ),
+            "one_place": lambda: self.linear(
+                nn.functional.adaptive_avg_pool2d(
+                    torch.cat([nn.functional.max_pool2d(maps, 7)[:, :4], maps[:, 4:, 3:4, 3:4]], 1), 1
+                ).flatten(1)
+            ),
             "norm_and_layer_norm": lambda: self.linear(nn.functional.layer_norm(self.norm(maps.mean((2, 3))), (8,))),
             "faint_hardswish": lambda: self.linear(nn.functional.hardswish((maps * 1e-9).mean((2, 3)))),
             "with_a_token": lambda: self.linear(
@@ -256,6 +261,14 @@ def test_any_other_end_is_refused(end):
     assert ("is not affine" in str(refusal.value)) == (end in CURVED)
     assert ("50 tokens, which are of no grid" in str(refusal.value)) == (end == "with_a_token")
     assert ("something else of the image" in str(refusal.value)) == (end in ("two_means", "and_a_maximum"))
+
+
+def test_a_map_of_one_place_is_its_own_mean():
+    torch.manual_seed(0)
+    classifier, images = classifier_of(Ends("one_place")), torch.rand(2, 3, 32, 32)
+    found = BagNetEvidence()(classifier, images, torch.tensor([1, 3]))
+    assert found.values.shape == (2, 1, 1, 1)
+    torch.testing.assert_close(found.values[:, 0, 0, 0], classifier.logits(images)[[0, 1], [1, 3]])
 
 
 def test_a_refusal_says_how_far_the_mean_of_the_positions_is_from_the_logits():

@@ -192,8 +192,8 @@ class _Pooling:
         self._known.add(id(call.result))
 
     def knows(self, tensor: Tensor) -> bool:
-        """Say whether a tensor was computed from the mean."""
-        return not self.is_lost and id(tensor) in self._known
+        """Say whether a tensor was computed from the mean and nothing else of the image."""
+        return not (self.is_lost or self.is_mixed) and id(tensor) in self._known
 
     def tail_to(self, logits: Tensor) -> Callable[[Tensor], Tensor] | None:
         """Return what follows the mean as a function of it, or None where that could not be followed."""
@@ -229,7 +229,8 @@ class _Watch(TorchFunctionMode):
     def poolings(self) -> list[_Pooling]:
         """What may have been the mean; a single position counts where no mean was taken of several."""
         several = [each for each in (self._scaled, self._wide) if each is not None and not each.is_lost]
-        return several or [each for each in (self._single,) if each is not None]
+        pure = [each for each in several if not each.is_mixed]
+        return pure or [each for each in (*several, self._single) if each is not None]
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
