@@ -329,7 +329,7 @@ class Merging(nn.Module):
     def __init__(self, n_classes=3):
         super().__init__()
         self.first, self.norm, self.reduction = nn.Conv2d(3, 6, 3, padding=1), nn.LayerNorm(24), nn.Linear(24, 5)
-        self.relu, self.turned, self.mixed = nn.ReLU(), nn.Identity(), nn.Identity()
+        self.relu, self.turned, self.mixed, self.told = nn.ReLU(), nn.Identity(), nn.Identity(), nn.Identity()
         self.last, self.head = nn.Conv2d(5, 4, 1), nn.Linear(4, n_classes)
 
     def forward(self, x):
@@ -338,6 +338,7 @@ class Merging(nn.Module):
         x = self.relu(self.reduction(self.norm(x)))
         x = self.turned(x.permute(0, 3, 1, 2))
         x = self.mixed(torch.einsum("bchw,hk->bckw", x, torch.ones(6, 6)))
+        x = self.told(torch.einsum("bchw,wk->bchk", x, torch.ones(6, 6)))
         return self.head(self.last(x).mean((2, 3)))
 
 
@@ -348,6 +349,7 @@ class Merging(nn.Module):
         ("norm", 24, (6, 6)),
         ("reduction", 5, (6, 6)),
         ("turned", 5, (6, 6)),
+        ("told", 5, (6, 6)),
         ("last", 4, (6, 6)),
     ],
 )
@@ -441,9 +443,9 @@ def test_a_layer_that_is_dead_for_every_image_is_a_layer(classifier, images):
 
 def test_what_was_left_out_is_said_in_one_line(caplog):
     TopActivations().layers(classifier_of(Tables()))
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "7 non-linearities are no layers of units"
-    ]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("left out of the layers of units: table returns 1 × 4 × 6 for one image")
+    assert message.endswith("(and 6 more)")
 
 
 class Signals(nn.Module):

@@ -183,7 +183,7 @@ class FieldMode(TorchFunctionMode):
         return tensor in self._fields
 
     def channels_of(self, tensor: Tensor) -> int | None:
-        """Return the axis of a tensor's channels, where what made it tells (a convolution, a linear layer)."""
+        """Return the axis of a tensor's channels, where what made or takes it tells (a convolution, a linear layer)."""
         axis: int | None = self._channels.get(tensor)
         return axis
 
@@ -197,8 +197,11 @@ class FieldMode(TorchFunctionMode):
         ]
         seen = [(each, self._fields[each]) for each in _tensors((*args, *named.values())) if each in self._fields]
         shapes = [(tensor.shape, fields) for tensor, fields in seen]  # before an in-place call
-        results = func(*args, **named)
         name = str(getattr(func, "__name__", "")).strip("_")
+        taken = args[0] if args else named.get("input")
+        if name in TAKING and isinstance(taken, Tensor) and taken.ndim > 2 and taken not in self._channels:
+            self._channels[taken] = 1 if name in CHANNELS_FIRST else taken.ndim - 1
+        results = func(*args, **named)
         if shapes and name == "setitem":
             self._fields[args[0]] = {}  # what was written may see anything
         if shapes and name not in SHAPED_ONLY:
@@ -506,6 +509,8 @@ CHANNELS_FIRST = frozenset({
     *("max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
 })  # fmt: skip
 """Calls whose result has its channels behind the batch, by name."""
+TAKING = frozenset({"conv1d", "conv2d", "conv3d", "batch_norm", "linear"})
+"""Calls that tell where the channels of their input are, by name."""
 SHAPED_ONLY = frozenset({
     *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"),
     *("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"),

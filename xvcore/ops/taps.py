@@ -302,8 +302,8 @@ class _Trace:
             found.setdefault(layer.name, layer)
         if left_out:
             name, reason = next(iter(left_out.items()))
-            more = f" (and {len(left_out) - 1} more like it)" if len(left_out) > 1 else ""
-            logger.warning("%d non-linearities are no layers of units: %s %s%s", len(left_out), name, reason, more)
+            more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
+            logger.warning("left out of the layers of units: %s %s%s", name, reason, more)
         return list(found.values())
 
     def _at_site(self, output: _Output, site: Site, by_tensor: dict[int, _Output]) -> _Output:
