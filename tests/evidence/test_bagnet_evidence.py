@@ -1,5 +1,7 @@
 """Evidence adds up to the decision where it can, and is refused where it cannot."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -102,6 +104,7 @@ def test_tiles_cover_a_length_once_and_none_is_too_long(size, side):
 
 EXACT = ["resnet18", "squeezenet1_1", "mobilenet_v2", "shufflenet_v2_x0_5", "partbirds_wide", "timm/test_resnet"]
 LARGE = ["googlenet", "densenet121", "efficientnet_b0", "regnet_x_400mf", "mnasnet0_5", "inception_v3", "swin_t"]
+LARGE += ["timm/mixer_s32_224", "timm/repvit_m0_9", "timm/levit_128s", "timm/resmlp_12_224"]
 
 
 @pytest.mark.parametrize("name", [*EXACT, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
@@ -142,6 +145,13 @@ class Ends(nn.Module):
         super().__init__()
         self.convolution, self.linear, self.end = nn.Conv2d(3, 8, 3, stride=4), nn.Linear(8, 4), end
         self.one_by_one, self.flat = nn.Conv2d(8, 4, 1), nn.Linear(8 * 49, 4)
+        self.norm, self.second, self.last_norm = nn.BatchNorm1d(8), nn.Linear(8, 4), nn.BatchNorm1d(4)
+        self.third = nn.Linear(4, 4)
+        for norm in (self.norm, self.last_norm):
+            norm.running_mean.uniform_(-1, 1), norm.running_var.uniform_(0.5, 2), nn.init.uniform_(norm.weight)
+
+    def heads(self, mean: Tensor) -> Tensor:
+        return (self.linear(self.norm(mean)) + self.second(mean)) / 2
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.convolution(images).relu()[:, :, :7, :7]
@@ -154,6 +164,39 @@ class Ends(nn.Module):
             "one_by_one": lambda: self.one_by_one(nn.functional.adaptive_avg_pool2d(maps, 1)).flatten(1),
             "channels_last": lambda: self.linear(maps.permute(0, 2, 3, 1).mean((1, 2))),
             "dropout": lambda: self.linear(nn.functional.dropout(maps.mean((2, 3)), training=False)),
+            "tokens": lambda: self.linear(maps.flatten(2).transpose(1, 2).mean(1)),
+            "flattened": lambda: self.linear(maps.flatten(2).mean(-1)),
+            "pooled_tokens": lambda: self.linear(nn.functional.adaptive_avg_pool1d(maps.flatten(2), 1)[..., 0]),
+            "tokens_of_rows": lambda: self.linear(maps.permute(0, 2, 3, 1).reshape(-1, 49, 8).mean(1, keepdim=True))[
+                :, 0
+            ],
+            "rows_then_columns": lambda: self.linear(maps.mean(3).mean(2)),
+            "divided": lambda: self.linear(maps.sum((2, 3)) / 49),
+            "batch_norm": lambda: self.linear(self.norm(maps.mean((2, 3)))),
+            "norm_of_logits": lambda: self.last_norm(self.linear(maps.mean((2, 3)))),
+            "tokens_and_norm": lambda: self.linear(self.norm(maps.flatten(2).mean(-1))),
+            "two_heads": lambda: self.heads(maps.mean((2, 3))),
+            "by_hand": lambda: (
+                (maps.mean((2, 3)) * self.norm.weight - self.norm.running_mean) @ self.linear.weight.T + 0.1
+            ),
+            "in_place": lambda: self.linear(maps.mean((2, 3)).clone().mul_(2).add_(1)),
+            "two_linear": lambda: self.third(self.linear(maps.mean((2, 3)))),
+            "gate_before": lambda: self.linear(
+                self.norm((maps * maps.mean((2, 3), keepdim=True).sigmoid()).mean((2, 3)))
+            ),
+            "one_place": lambda: self.linear(
+                nn.functional.adaptive_avg_pool2d(
+                    torch.cat([nn.functional.max_pool2d(maps, 7)[:, :4], maps[:, 4:, 3:4, 3:4]], 1), 1
+                ).flatten(1)
+            ),
+            "norm_and_layer_norm": lambda: self.linear(nn.functional.layer_norm(self.norm(maps.mean((2, 3))), (8,))),
+            "faint_hardswish": lambda: self.linear(nn.functional.hardswish((maps * 1e-9).mean((2, 3)))),
+            "with_a_token": lambda: self.linear(
+                torch.cat([maps.new_ones(len(maps), 1, 8), maps.flatten(2).mT], 1).mean(1)
+            ),
+            "two_means": lambda: self.linear(maps.mean((2, 3))) + self.second(maps.square().mean((2, 3))),
+            "and_a_maximum": lambda: self.second(maps.amax((2, 3))) + self.linear(maps.mean((2, 3))),
+            "max_module": lambda: self.one_by_one(nn.functional.adaptive_max_pool2d(maps, 1)).flatten(1),
             "max": lambda: self.linear(maps.amax((2, 3))),
             "sum": lambda: self.linear(maps.sum((2, 3))),
             "relu_behind": lambda: self.linear(maps.mean((2, 3))).relu(),
@@ -165,8 +208,22 @@ class Ends(nn.Module):
         return ends[self.end]()
 
 
-@pytest.mark.parametrize("end", ["mean", "mean_of_keywords", "no_bias", "one_by_one", "channels_last", "dropout"])
-def test_a_mean_and_a_linear_layer_are_found_however_they_are_written(end):
+PLAIN = ("mean", "mean_of_keywords", "no_bias", "one_by_one", "channels_last", "dropout")
+TOKENS = ("tokens", "flattened", "pooled_tokens", "tokens_of_rows", "rows_then_columns", "divided")
+AFFINE = (
+    "batch_norm",
+    "norm_of_logits",
+    "tokens_and_norm",
+    "two_heads",
+    "by_hand",
+    "in_place",
+    "two_linear",
+    "gate_before",
+)
+
+
+@pytest.mark.parametrize("end", [*PLAIN, *TOKENS, *AFFINE])
+def test_a_mean_and_affine_layers_are_found_however_they_are_written(end):
     torch.manual_seed(0)
     classifier, images = classifier_of(Ends(end)), torch.rand(2, 3, 32, 32)
     found = BagNetEvidence()(classifier, images, torch.tensor([1, 3]))
@@ -175,11 +232,70 @@ def test_a_mean_and_a_linear_layer_are_found_however_they_are_written(end):
     torch.testing.assert_close(found.values.mean((2, 3))[:, 0], expected)
 
 
-@pytest.mark.parametrize("end", ["max", "sum", "relu_behind", "norm_between", "two_layers", "flat", "token"])
+@pytest.mark.parametrize("end", [*TOKENS[:3], *AFFINE[:-1]])
+def test_evidence_of_a_position_is_the_logit_of_an_image_that_is_this_position_everywhere(end):
+    torch.manual_seed(0)
+    network = Ends(end)
+    classifier, images, targets = classifier_of(network), torch.rand(2, 3, 32, 32), torch.tensor([[1, 3], [0, 0]])
+    found = BagNetEvidence()(classifier, images, targets)
+    step = network.convolution.stride[0]
+    for row, column in ((0, 0), (2, 5), (6, 6)):
+        patch = images[:, :, row * step : row * step + 3, column * step : column * step + 3]
+        tiled = torch.zeros(2, 3, 32, 32)
+        for top in range(0, 28, step):
+            for left in range(0, 28, step):
+                tiled[:, :, top : top + 3, left : left + 3] = patch
+        expected = classifier.logits(tiled).gather(1, targets)
+        torch.testing.assert_close(found.values[:, :, row, column], expected, rtol=1e-4, atol=1e-5)
+
+
+OTHER = ("max", "sum", "flat", "token", "with_a_token", "two_means", "and_a_maximum", "max_module")
+CURVED = ("relu_behind", "norm_between", "two_layers", "norm_and_layer_norm", "faint_hardswish")
+
+
+@pytest.mark.parametrize("end", [*OTHER, *CURVED])
 def test_any_other_end_is_refused(end):
     torch.manual_seed(0)
-    with pytest.raises(XvError, match="no exact evidence in own: the logits are no mean over positions"):
+    with pytest.raises(XvError, match="no exact evidence in own: the logits are no mean over positions") as refusal:
         BagNetEvidence()(classifier_of(Ends(end)), torch.rand(2, 3, 32, 32), torch.tensor([1, 3]))
+    assert ("is not affine" in str(refusal.value)) == (end in CURVED)
+    assert ("50 tokens, which are of no grid" in str(refusal.value)) == (end == "with_a_token")
+    assert ("something else of the image" in str(refusal.value)) == (end in ("two_means", "and_a_maximum"))
+
+
+def test_a_map_of_one_place_is_its_own_mean():
+    torch.manual_seed(0)
+    classifier, images = classifier_of(Ends("one_place")), torch.rand(2, 3, 32, 32)
+    found = BagNetEvidence()(classifier, images, torch.tensor([1, 3]))
+    assert found.values.shape == (2, 1, 1, 1)
+    torch.testing.assert_close(found.values[:, 0, 0, 0], classifier.logits(images)[[0, 1], [1, 3]])
+
+
+def test_a_refusal_says_how_far_the_mean_of_the_positions_is_from_the_logits():
+    torch.manual_seed(0)
+    network = Ends("norm_between")
+    classifier, images = classifier_of(network), torch.rand(2, 3, 32, 32)
+    with pytest.raises(XvError, match="differs from the") as refusal:
+        BagNetEvidence()(classifier, images, torch.tensor([1, 3]))
+    with torch.no_grad():
+        maps = network.convolution(classifier.preprocessing.normalise(images)).relu()[:, :, :7, :7].permute(0, 2, 3, 1)
+        says = network.linear(nn.functional.layer_norm(maps, (8,))).mean((1, 2))
+        logits = classifier.logits(images)
+    largest = float(logits.abs().max())
+    assert f"logits by up to {float((says - logits).abs().max()):.3g} (largest logit: {largest:.3g})" in str(
+        refusal.value
+    )
+
+
+def test_evidence_of_tokens_lies_in_the_rows_and_columns_that_they_came_from():
+    torch.manual_seed(0)
+    classifier = classifier_of(Ends("tokens"))
+    plain = replace(classifier, network=Ends("mean"))
+    plain.network.load_state_dict(classifier.network.state_dict())
+    images, targets = torch.rand(2, 3, 32, 24), torch.tensor([1, 3])
+    found, expected = (BagNetEvidence()(each, images, targets) for each in (classifier, plain))
+    assert found.values.shape == (2, 1, 7, 6)
+    torch.testing.assert_close(found.values, expected.values)
 
 
 REFUSED = ["vit_b_32", "mobilenet_v3_small", "timm/test_vit", "timm/test_convnext"]

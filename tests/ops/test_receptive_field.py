@@ -194,3 +194,116 @@ def test_branches_of_different_reach_count_together():
     field, _ = field_of(Branches(), 12, "end")
     assert field.size == (7, 7)
     assert field.boxes(np.array([5]), np.array([4])).tolist() == [[1, 2, 7, 7]]
+
+
+class Steps(nn.Module):
+    """Convolutions with a rearrangement or a normalisation between them."""
+
+    def __init__(self, step, n):
+        super().__init__()
+        self.first, self.step, self.second = nn.Conv2d(3, 4, 3, padding=1), step, nn.Conv2d(n, 5, 3, padding=1)
+
+    def forward(self, x):
+        return self.second(self.step(self.first(x)))
+
+
+def to_depth(x):
+    n, c, h, w = x.shape
+    x = x.view(n, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4).contiguous()
+    return x.view(n, c * 4, h // 2, w // 2)
+
+
+def from_depth(x):
+    n, c, h, w = x.shape
+    return x.view(n, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c // 4, h * 2, w * 2)
+
+
+def focus(x):
+    return torch.cat([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
+
+
+def last(function):
+    return lambda x: function(x.movedim(1, -1)).movedim(-1, 1)
+
+
+STEPS = {
+    "to_depth": (to_depth, 16),
+    "pixel_unshuffle": (lambda x: F.pixel_unshuffle(x, 2), 16),
+    "focus": (focus, 16),
+    "rows_cut": (lambda x: x[:, None, :, 3:-1, :-2][:, 0], 4),
+    "rms_norm": (last(lambda x: F.rms_norm(x, (4,))), 4),
+    "layer_norm_of_a_number": (last(lambda x: F.layer_norm(x, [4])), 4),
+    "rms_by_hand": (lambda x: x * x.square().mean(1, keepdim=True).add(1e-6).rsqrt(), 4),
+    "norm_by_hand": (lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True) + 1e-6).sqrt(), 4),
+    "normalize": (lambda x: F.normalize(x, dim=1), 4),
+    "unflattened": (lambda x: x.flatten(2).unflatten(2, x.shape[2:]), 4),
+}
+WHOLE = ("unflattened",)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_stands_between_convolutions_is_followed(name, check_field):
+    torch.manual_seed(1)
+    step, n = STEPS[name]
+    network = Steps(step, n).eval()
+    if name in WHOLE:
+        assert field_of(network, 24, "second")[0].size[1] >= 24
+    else:
+        check_field(network, "second", 24)
+
+
+class BackAndForth(nn.Module):
+    def __init__(self, back):
+        super().__init__()
+        self.first, self.middle, self.last, self.back = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.Conv2d(16, 16, 1),
+            nn.Conv2d(4, 4, 1),
+            back,
+        )
+
+    def forward(self, x):
+        return self.last(self.back(self.middle(to_depth(self.first(x)))))
+
+
+@pytest.mark.parametrize("back", [from_depth, lambda x: F.pixel_shuffle(x, 2)])
+def test_places_of_one_block_see_what_the_block_sees(back, check_field):
+    torch.manual_seed(1)
+    network = BackAndForth(back).eval()
+    check_field(network, "last", 16)
+    field = field_of(network.double(), 16, "last")[0]
+    assert field.y.low.tolist() == [place // 2 * 2 - 1 for place in range(16)]
+
+
+def test_what_is_written_into_a_map_may_see_anything():
+    class Shift(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.end = nn.Conv2d(3, 2, 1), nn.Identity()
+
+        def forward(self, x):
+            x = self.first(x)
+            x[:, :, 4:] = x[:, :, :-4].clone()
+            return self.end(x)
+
+    assert field_of(Shift(), 12, "end")[0].size == (12, 12)
+
+
+def test_tokens_of_a_grid_keep_no_field_of_rows_alone():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.end = nn.Conv2d(3, 2, 4, 4), nn.Identity()
+
+        def forward(self, x):
+            return self.end(self.first(x).flatten(2).transpose(1, 2))
+
+    assert field_of(Tokens(), 12, "end")[0].size == (12, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "layer"), [("convnext_zepto_rms", "stages.0"), ("tresnet_m", "body.layer1.0.conv1")])
+def test_fields_behind_space_to_depth_and_root_mean_squares_are_boxes(name, layer, check_field):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    check_field(timm.create_model(name).eval(), layer, 128)

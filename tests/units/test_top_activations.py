@@ -329,7 +329,7 @@ class Merging(nn.Module):
     def __init__(self, n_classes=3):
         super().__init__()
         self.first, self.norm, self.reduction = nn.Conv2d(3, 6, 3, padding=1), nn.LayerNorm(24), nn.Linear(24, 5)
-        self.relu, self.turned, self.mixed = nn.ReLU(), nn.Identity(), nn.Identity()
+        self.relu, self.turned, self.mixed, self.told = nn.ReLU(), nn.Identity(), nn.Identity(), nn.Identity()
         self.last, self.head = nn.Conv2d(5, 4, 1), nn.Linear(4, n_classes)
 
     def forward(self, x):
@@ -338,6 +338,7 @@ class Merging(nn.Module):
         x = self.relu(self.reduction(self.norm(x)))
         x = self.turned(x.permute(0, 3, 1, 2))
         x = self.mixed(torch.einsum("bchw,hk->bckw", x, torch.ones(6, 6)))
+        x = self.told(torch.einsum("bchw,wk->bchk", x, torch.ones(6, 6)))
         return self.head(self.last(x).mean((2, 3)))
 
 
@@ -348,6 +349,7 @@ class Merging(nn.Module):
         ("norm", 24, (6, 6)),
         ("reduction", 5, (6, 6)),
         ("turned", 5, (6, 6)),
+        ("told", 5, (6, 6)),
         ("last", 4, (6, 6)),
     ],
 )
@@ -371,3 +373,113 @@ def test_units_of_a_named_layer_are_its_channels_wherever_they_stand(images, nam
 def test_a_named_layer_whose_channels_cannot_be_told_is_refused():
     with pytest.raises(XvError, match="layer mixed returns 5 × 6 × 6 for an image: it cannot be told"):
         TopActivations().layers(classifier_of(Merging()), ["mixed"])
+
+
+class Tables(nn.Module):
+    """A network with a layer of maps, and non-linearities that are no layers: tables, windows, tokens before images."""
+
+    def __init__(self, n_classes=3):
+        super().__init__()
+        self.first, self.relu, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Linear(6, n_classes)
+        self.places = nn.Parameter(torch.randn(1, 4, 6))
+        for name in ("table", "spread", "blank", "windows", "tokens_first", "merged", "many_axes"):
+            self.add_module(name, nn.ReLU())
+
+    def forward(self, x):
+        x = self.relu(self.first(x))
+        n = len(x)
+        table = self.table(self.places)
+        spread = self.spread(self.places.expand(n, -1, -1) - 1)
+        blank = self.blank(torch.zeros_like(x) + 0.5)
+        windows = x.reshape(n, 6, 2, 6, 2, 6).permute(0, 2, 4, 3, 5, 1)
+        many = self.many_axes(windows)
+        windows = self.windows(windows.reshape(n * 4, 36, 6)).reshape(n, 4, 36, 6)
+        tokens = self.tokens_first(x.flatten(2).permute(2, 0, 1)).permute(1, 0, 2)
+        merged = self.merged(x.reshape(1, n * 6, 12, 12)).reshape(n, 6, -1).transpose(1, 2)
+        parts = (
+            tokens.mean(1),
+            merged.mean(1),
+            (windows.mean(2) + table + spread).mean(1),
+            blank.mean((2, 3)),
+            many.mean((1, 2, 3, 4)),
+        )
+        return self.head(sum(parts))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_only_what_follows_the_image_and_is_laid_out_by_images_is_a_layer(images, n):
+    torch.manual_seed(3)
+    classifier, summary = classifier_of(Tables()), TopActivations(kept=4)
+    before = summary.empty(classifier)
+    assert [layer.name for layer in before.layers] == ["relu"]
+    tops = summary.of_batch(classifier, images[:n], torch.arange(n), before)
+    expected = classifier.network.relu(classifier.network.first((images[:n] - 0.5) / 0.5)).amax((2, 3))
+    torch.testing.assert_close(tops.values[:, : min(n, 4)], expected.T.sort(1, descending=True).values[:, :4])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("table", "returns 1 × 4 × 6 for one image and 1 × 4 × 6 for two: its first axis must count images"),
+        ("spread", "returns the same for any two images: it does not follow the image"),
+        ("blank", "returns the same for any two images: it does not follow the image"),
+        ("windows", "returns 4 × 36 × 6 for one image and 8 × 36 × 6 for two"),
+        ("tokens_first", "returns 144 × 1 × 6 for one image and 144 × 2 × 6 for two"),
+        ("merged", "returns 1 × 6 × 12 × 12 for one image and 1 × 12 × 12 × 12 for two"),
+        ("many_axes", "returns 2 × 2 × 6 × 6 × 6 for an image: expected units and at most two axes of places"),
+    ],
+)
+def test_a_named_module_that_is_no_layer_of_units_is_refused_with_the_reason(name, reason):
+    with pytest.raises(XvError, match=f"layer {name} {reason}"):
+        TopActivations().layers(classifier_of(Tables()), [name])
+
+
+def test_a_layer_that_is_dead_for_every_image_is_a_layer(classifier, images):
+    torch.nn.init.constant_(classifier.network.second.bias, -1e3)
+    tops = scan(classifier, images, [[0, 1]])
+    assert [layer.name for layer in tops.layers] == ["relu:1", "relu:2", "hidden"]
+    assert tops.is_dead[6:13].all()
+
+
+def test_what_was_left_out_is_said_in_one_line(caplog):
+    TopActivations().layers(classifier_of(Tables()))
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("left out of the layers of units: table returns 1 × 4 × 6 for one image")
+    assert message.endswith("(and 6 more)")
+
+
+class Signals(nn.Module):
+    """Units in the middle axis, as in networks of one-dimensional convolutions; and maps of which nobody can tell."""
+
+    def __init__(self, n_classes=3):
+        super().__init__()
+        self.first, self.along, self.head = nn.Conv2d(3, 6, 3), nn.Conv1d(6, 5, 3), nn.Linear(5, n_classes)
+        self.relu, self.mixed = nn.ReLU(), nn.ReLU()
+
+    def forward(self, x):
+        x = self.first(x)
+        x = self.mixed(torch.einsum("bchw,hk->bckw", x, torch.ones(10, 10)))
+        return self.head(self.relu(self.along(x.flatten(2))).mean(2))
+
+
+def test_units_of_all_layers_are_channels_or_left_out(images):
+    classifier, summary = classifier_of(Signals()), TopActivations(kept=3)
+    before = summary.empty(classifier)
+    assert [(layer.name, layer.axis, layer.n_units, layer.size) for layer in before.layers] == [("relu", 1, 5, (98, 1))]
+    tops, kept = before, []
+    with classifier.network.relu.register_forward_hook(lambda *call: kept.append(call[2])):
+        tops = summary.of_batch(classifier, images[:3], torch.arange(3), before)
+    torch.testing.assert_close(tops.values, kept[0].detach().amax(2).T.sort(1, descending=True).values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["swin_v2_t@random?input=96", "timm/tnt_s_patch16_224@random"])
+def test_networks_with_tables_and_inner_tokens_rank_their_other_layers(name):
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    classifier, summary = load(name), TopActivations(kept=2)
+    images = torch.rand(2, 3, *classifier.preprocessing.input_px)
+    tops = summary.of_batch(classifier, images, torch.arange(2), summary.empty(classifier))
+    assert len(tops.layers) == 12
+    assert all(".mlp." in layer.name for layer in tops.layers)
+    assert tops.values.isfinite().all()

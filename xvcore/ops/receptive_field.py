@@ -3,8 +3,9 @@
 Along each axis a place ``u`` sees the pixels ``low[u] … high[u]``. A window of kernel k, stride s, padding p and
 dilation d sees ``low[u s − p] … high[u s − p + (k − 1) d]``; where branches meet, the union counts. The fields are
 carried along with the tensors while the network runs, so that the architecture need not be declared: branches, shared
-modules, functional calls and permuted axes are followed as they come. What is not known to keep places apart
-(attention, flattening, global pooling, group normalisation) sees the whole image, so that a field is never too small.
+modules, functional calls, permuted axes, and axes that are cut into blocks (space to depth) are followed as they come.
+What is not known to keep places apart (attention, flattening, global pooling, group normalisation) sees the whole
+image, so that a field is never too small.
 """
 
 import math
@@ -58,6 +59,19 @@ class AxisField:
         """Return the fields of places that each see the places ``first … last`` of this axis."""
         step = self.step * int(first[1] - first[0]) if len(first) > 1 else self.step * len(self)
         return AxisField(self.low[first], self.high[last], step)
+
+    def blocks(self, side: int) -> "AxisField":
+        """Return the fields of blocks of ``side`` neighbouring places."""
+        first = np.arange(len(self) // side) * side
+        return AxisField(self.low[first], self.high[first + side - 1], self.step * side)
+
+    def repeated(self, times: int) -> "AxisField":
+        """Return the fields of places each of which is repeated in a row."""
+        return AxisField(self.low.repeat(times), self.high.repeat(times), self.step // times)
+
+    def cut(self, index: slice) -> "AxisField":
+        """Return the fields of the places that a slice takes."""
+        return AxisField(self.low[index], self.high[index], self.step * (index.step or 1))
 
     def view(self, places: Int[np.ndarray, " n"], n_pixels: int) -> tuple[Int[np.ndarray, " n"], int]:
         """Return the first pixels and the common size of the windows to look at in an image of ``n_pixels``."""
@@ -164,8 +178,12 @@ class FieldMode(TorchFunctionMode):
         fields: Fields = self._fields.get(tensor, {})
         return fields[name][0] if name in fields else None
 
+    def is_followed(self, tensor: Tensor) -> bool:
+        """Say whether a tensor was computed from the image's values."""
+        return tensor in self._fields
+
     def channels_of(self, tensor: Tensor) -> int | None:
-        """Return the axis of a tensor's channels, where what made it tells (a convolution, a linear layer)."""
+        """Return the axis of a tensor's channels, where what made or takes it tells (a convolution, a linear layer)."""
         axis: int | None = self._channels.get(tensor)
         return axis
 
@@ -179,8 +197,14 @@ class FieldMode(TorchFunctionMode):
         ]
         seen = [(each, self._fields[each]) for each in _tensors((*args, *named.values())) if each in self._fields]
         shapes = [(tensor.shape, fields) for tensor, fields in seen]  # before an in-place call
+        name = str(getattr(func, "__name__", "")).strip("_")
+        taken = args[0] if args else named.get("input")
+        if name in TAKING and isinstance(taken, Tensor) and taken.ndim > 2 and taken not in self._channels:
+            self._channels[taken] = 1 if name in CHANNELS_FIRST else taken.ndim - 1
         results = func(*args, **named)
-        if shapes:
+        if shapes and name == "setitem":
+            self._fields[args[0]] = {}  # what was written may see anything
+        if shapes and name not in SHAPED_ONLY:
             for result in _tensors([results]):
                 self._fields[result] = self._followed(func, args, named, shapes, result)
                 channels = _channels(func, args, named, counted, result)
@@ -203,11 +227,8 @@ class FieldMode(TorchFunctionMode):
         if follow is None:
             return {}
         shape, fields = seen[0]
-        return {
-            axis: moved
-            for axis, (dim, field) in fields.items()
-            if (moved := follow(_Call(func, args, named, shape, result), dim, field)) is not None
-        }
+        call = _Call(func, args, named, shape, result, frozenset(dim for dim, _ in fields.values()))
+        return {axis: moved for axis, (dim, field) in fields.items() if (moved := follow(call, dim, field)) is not None}
 
     def _met(
         self,
@@ -235,13 +256,14 @@ class FieldMode(TorchFunctionMode):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Call:
-    """A call whose first input is followed."""
+    """A call whose first input is followed, along the axes ``followed``."""
 
     func: Any
     args: tuple[Any, ...]
     named: dict[str, Any]
     shape: torch.Size
     result: Tensor
+    followed: frozenset[int]
 
     def argument(self, name: str, place: int, default: Any = None) -> Any:
         return self.named.get(name, self.args[place] if len(self.args) > place else default)
@@ -303,9 +325,16 @@ def _reduced(call: _Call, dim: int, field: AxisField) -> Followed:
 
 
 def _last_axes(call: _Call, dim: int, field: AxisField) -> Followed:
-    """Follow what mixes the last axes: a linear layer one, a layer normalisation those it names."""
-    n_mixed = 1 if call.func is F.linear else len(call.argument("normalized_shape", 1))
+    """Follow what mixes the last axes: a linear layer one, layer and root-mean-square normalisation those they name."""
+    n_mixed = 1 if call.func is F.linear else _n_normalised(call.args, call.named)
     return (dim, field) if dim < len(call.shape) - n_mixed else None
+
+
+def _spread(call: _Call, dim: int, field: AxisField) -> Followed:
+    """Follow what measures the spread along axes: a variance or a norm."""
+    if not call.named.get("keepdim", False):
+        return None
+    return _reduced(call, dim, field)
 
 
 def _along(call: _Call, dim: int, field: AxisField) -> Followed:
@@ -313,13 +342,40 @@ def _along(call: _Call, dim: int, field: AxisField) -> Followed:
     return (dim, field) if dim not in call.dims() else None
 
 
+def _scaled(call: _Call, dim: int, field: AxisField) -> Followed:
+    """Follow what divides by a norm along axes."""
+    dims = call.argument("dim", 2, 1)
+    mixed = {each % len(call.shape) for each in ((dims,) if isinstance(dims, int) else dims)}
+    return (dim, field) if dim not in mixed else None
+
+
 def _reshaped(call: _Call, dim: int, field: AxisField) -> Followed:
-    """Follow an axis that keeps its length and what stands before it."""
-    before = math.prod(call.shape[:dim])
-    for place, n in enumerate(call.result.shape):
-        if n == call.shape[dim] and math.prod(call.result.shape[:place]) == before:
-            return place, field
+    """Follow an axis that keeps what stands before it: whole, as the blocks it is cut into, or with what is behind it.
+
+    A block stands for all its places, since its own axis may go anywhere (to the channels, in space to depth).
+    """
+    before, length, new = math.prod(call.shape[:dim]), call.shape[dim], call.result.shape
+    places = [place for place in range(min(dim, 1), len(new)) if math.prod(new[:place]) == before]  # none is the batch
+    if whole := [place for place in places if new[place] == length]:
+        return whole[0], field
+    for place in places:
+        n = new[place]
+        if 1 < n < length and length in (math.prod(new[place:end]) for end in range(place + 2, len(new) + 1)):
+            return place, field.blocks(length // n)
+        swallowed = [end for end in range(dim + 2, len(call.shape) + 1) if math.prod(call.shape[dim:end]) == n]
+        if n > length > 1 and swallowed and not call.followed & set(range(dim + 1, swallowed[0])):
+            return place, field.repeated(n // length)
     return None
+
+
+def _space_to_depth(call: _Call, dim: int, field: AxisField) -> Followed:
+    is_spatial = dim >= len(call.shape) - 2
+    return (dim, field.blocks(call.argument("downscale_factor", 1))) if is_spatial else None
+
+
+def _depth_to_space(call: _Call, dim: int, field: AxisField) -> Followed:
+    is_spatial = dim >= len(call.shape) - 2
+    return (dim, field.repeated(call.argument("upscale_factor", 1))) if is_spatial else None
 
 
 def _permuted(call: _Call, dim: int, field: AxisField) -> Followed:
@@ -333,13 +389,40 @@ def _transposed(call: _Call, dim: int, field: AxisField) -> Followed:
     return {first: second, second: first}.get(dim, dim), field
 
 
-def _cut(call: _Call, dim: int, field: AxisField) -> Followed:
+def _moved(call: _Call, dim: int, field: AxisField) -> Followed:
+    sources, goals = (
+        [each % len(call.shape) for each in ((dims,) if isinstance(dims, int) else dims)]
+        for dims in (call.argument("source", 1), call.argument("destination", 2))
+    )
+    others = iter([each for each in range(len(call.shape)) if each not in sources])
+    order = [sources[goals.index(place)] if place in goals else next(others) for place in range(len(call.shape))]
+    return order.index(dim), field
+
+
+def _parts(call: _Call, dim: int, field: AxisField) -> Followed:
     """Follow what takes parts along other axes."""
-    index = call.args[1] if len(call.args) > 1 else None
-    indices = index if isinstance(index, tuple) else (index,)
-    is_plain = all(isinstance(each, (slice, int, type(None), type(...), str)) for each in indices)
     is_kept = call.result.ndim == len(call.shape) and call.result.shape[dim] == call.shape[dim]
-    return (dim, field) if is_plain and is_kept else None
+    return (dim, field) if is_kept else None
+
+
+def _indexed(call: _Call, dim: int, field: AxisField) -> Followed:
+    """Follow what slices and numbers take: every second row, a channel, a new axis."""
+    index = call.argument("idx", 1)
+    indices = list(index) if isinstance(index, tuple) else [index]
+    if not all(each is None or each is ... or (type(each) in (slice, int)) for each in indices):
+        return None
+    n_taken = sum(each is not None and each is not ... for each in indices)
+    rest = [slice(None)] * (len(call.shape) - n_taken)
+    place = indices.index(...) if ... in indices else len(indices)
+    source = target = 0
+    for each in [*indices[:place], *rest, *indices[place + 1 :]]:
+        if each is None:
+            target += 1
+            continue
+        if source == dim:
+            return (target, field.cut(each)) if isinstance(each, slice) else None
+        source, target = source + 1, target + isinstance(each, slice)
+    return None
 
 
 def _padded(call: _Call, dim: int, field: AxisField) -> Followed:
@@ -365,7 +448,8 @@ def _channels(
         return None
     if name in MOVING:
         shape, axis = counted[0]
-        moved = FOLLOWED[name](_Call(func, args, named, shape, result), axis, _nowhere(shape[axis]))
+        call = _Call(func, args, named, shape, result, frozenset(range(len(shape))))
+        moved = _kept_whole(call, axis) if name in RESHAPING else FOLLOWED[name](call, axis, _nowhere(shape[axis]))
         return None if moved is None else moved[0]
     if name in POINTWISE or name in KEEPING:
         axes = {axis + result.ndim - len(shape) for shape, axis in counted if len(shape) <= result.ndim}
@@ -378,6 +462,12 @@ def _n_normalised(args: tuple[Any, ...], named: dict[str, Any]) -> int:
     return 1 if isinstance(shape, int) else len(shape)
 
 
+def _kept_whole(call: _Call, dim: int) -> Followed:
+    """Follow an axis through a reshape that leaves its length."""
+    moved = _reshaped(call, dim, _nowhere(call.shape[dim]))
+    return moved if moved is not None and call.result.shape[moved[0]] == call.shape[dim] else None
+
+
 def _nowhere(n: int) -> AxisField:
     return AxisField(np.zeros(n, dtype=int), np.zeros(n, dtype=int), 0)
 
@@ -388,12 +478,18 @@ FOLLOWED: dict[str, Callable[[_Call, int, AxisField], Followed]] = {
     "avg_pool2d": _average_pool,
     **dict.fromkeys(("adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_max_pool2d_with_indices"), _adaptive),
     **dict.fromkeys(("mean", "sum", "amax", "amin"), _reduced),
-    **dict.fromkeys(("linear", "layer_norm"), _last_axes),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _spread),
+    **dict.fromkeys(("linear", "layer_norm", "rms_norm"), _last_axes),
     **dict.fromkeys(("softmax", "log_softmax"), _along),
     **dict.fromkeys(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshaped),
+    "normalize": _scaled,
+    "pixel_unshuffle": _space_to_depth,
+    "pixel_shuffle": _depth_to_space,
     "permute": _permuted,
-    **dict.fromkeys(("transpose", "swapaxes"), _transposed),
-    **dict.fromkeys(("chunk", "split", "tensor_split", "narrow", "getitem"), _cut),
+    **dict.fromkeys(("transpose", "swapaxes", "swapdims"), _transposed),
+    **dict.fromkeys(("movedim", "moveaxis"), _moved),
+    **dict.fromkeys(("chunk", "split", "tensor_split", "narrow"), _parts),
+    "getitem": _indexed,
     "pad": _padded,
 }
 """How the fields of the first input go on, by the name of the call; all else sees the whole image."""
@@ -413,10 +509,15 @@ CHANNELS_FIRST = frozenset({
     *("max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
 })  # fmt: skip
 """Calls whose result has its channels behind the batch, by name."""
-MOVING = frozenset({
-    *("permute", "transpose", "swapaxes", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"),
-    "getitem",
+TAKING = frozenset({"conv1d", "conv2d", "conv3d", "batch_norm", "linear"})
+"""Calls that tell where the channels of their input are, by name."""
+SHAPED_ONLY = frozenset({
+    *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"),
+    *("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"),
 })  # fmt: skip
+"""Calls whose result takes shape or type of a tensor and nothing of its values, by name."""
+RESHAPING = frozenset({"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"})
+MOVING = RESHAPING | {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "getitem"}
 KEEPING = frozenset({"cat", "pad", "roll", "softmax", "layer_norm", "rms_norm", "chunk", "split", "narrow"})
 """Calls after which the channels are where they were."""
 

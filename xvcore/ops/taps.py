@@ -6,7 +6,9 @@ elements of a fully connected layer or of a token; a unit's map holds its values
 
 *All layers* of a network are the outputs of its non-linearities, found by watching one pass: modules, functions (which
 are read at the module that returns their result) and shared modules alike. A function whose result no module returns
-is read at the module that made its input, and rectified there.
+is read at the module that made its input, and rectified there. What does not follow the image (a table of relative
+positions) or is not laid out by images (windows of all images in one axis) is no layer: a second pass, over two
+different images, tells.
 """
 
 import logging
@@ -30,6 +32,8 @@ at the last of these that the layer has and a module returns."""
 Forward = Callable[[Tensor], Tensor]
 Receiver = Callable[[int, Tensor], None]
 """Takes the number of a layer and its maps, batch × units × places."""
+MAX_AXES = 4
+"""Axes of the output of a layer: batch, units and at most two of places."""
 logger = logging.getLogger(__name__)
 
 
@@ -88,7 +92,8 @@ def unit_layers(
     UnknownNameError
         A name that is no layer; lists those that are.
     XvError
-        No layer at all, or a named one whose maps do not tell which axis counts the units.
+        No layer at all; or a named one that does not follow the image, is not laid out by images, or whose maps do not
+        tell which axis counts the units.
     """
     trace = _traced(network, forward, image)
     layers = trace.nonlinear(site) if names is None else trace.named(names)
@@ -172,9 +177,34 @@ class _Output:
     is_linear: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _PairOutput:
+    """What a call of a module returned for two images: its shape, and whether it is equal for both."""
+
+    shape: tuple[int, ...]
+    is_equal: bool
+
+
+@torch.no_grad()
+def _of_pair(network: nn.Module, forward: Forward, image: Tensor) -> dict[tuple[str, int], _PairOutput]:
+    """Return the outputs of each module and call in a pass over two different images."""
+    calls, found = Counter[str](), dict[tuple[str, int], _PairOutput]()
+
+    def hear(name: str, output: Any) -> None:
+        calls[name] += 1
+        if isinstance(output, Tensor) and output.ndim > 1:
+            is_equal = len(output) == 2 and torch.equal(output[0], output[1])
+            found[name, calls[name]] = _PairOutput(tuple(output.shape), is_equal)
+
+    drawn = torch.rand((2, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
+    with _hooked(network, None, hear):
+        forward(drawn.to(image))
+    return found
+
+
 def _traced(network: nn.Module, forward: Forward, image: Tensor) -> "_Trace":
     modules = dict(network.named_modules())
-    trace = _Trace(FieldMode(image))
+    trace = _Trace(FieldMode(image), _of_pair(network, forward, image))
 
     def hear(name: str, output: Any) -> None:
         trace.calls[name] += 1
@@ -206,8 +236,9 @@ class _JoinMode(TorchFunctionMode):
 class _Trace:
     """What one pass did: every module's outputs, every non-linear call, every concatenation."""
 
-    def __init__(self, fields: FieldMode) -> None:
+    def __init__(self, fields: FieldMode, of_pair: dict[tuple[str, int], _PairOutput]) -> None:
         self.fields = fields
+        self._of_pair = of_pair
         self.calls: Counter[str] = Counter()
         self.outputs: list[_Output] = []
         self.events: list[tuple[Kind, Tensor, Tensor]] = []
@@ -224,14 +255,26 @@ class _Trace:
             if name not in known:
                 raise unknown_name("layer", name, known)
             output = known[name]
-            if output.tensor.ndim == 4 and self._channels(output) is None:
-                shape = " × ".join(map(str, output.tensor.shape[1:]))
-                raise XvError(
-                    f"layer {name} returns {shape} for an image: it cannot be told which of the axes counts its units; "
-                    "name the layer before or behind it"
-                )
+            if reason := self._why_not(output):
+                raise XvError(f"layer {name} {reason}; name the layer before or behind it")
             layers.append(self._layer(output))
         return layers
+
+    def _why_not(self, output: _Output, *, is_linear: bool = False) -> str | None:
+        """Return why an output is no layer of units, or None."""
+        tensor, of_pair = output.tensor, self._of_pair.get((output.module, output.call))
+        if of_pair is None or tensor.shape[0] != 1 or of_pair.shape != (2, *tensor.shape[1:]):
+            seen = _spelt(of_pair.shape) if of_pair else "nothing"
+            return f"returns {_spelt(tensor.shape)} for one image and {seen} for two: its first axis must count images"
+        if of_pair.is_equal and not self.fields.is_followed(tensor):
+            return "returns the same for any two images: it does not follow the image"
+        shape = _spelt(tensor.shape[1:])
+        if tensor.ndim > MAX_AXES:
+            return f"returns {shape} for an image: expected units and at most two axes of places"
+        is_told = is_linear or output.is_linear or self._channels(output) is not None
+        if tensor.ndim == MAX_AXES and not is_told:
+            return f"returns {shape} for an image: it cannot be told which of the axes counts its units"
+        return None
 
     def nonlinear(self, site: Site) -> list[UnitLayer]:
         """Return the layers of all non-linearities that can be read."""
@@ -239,19 +282,28 @@ class _Trace:
         for output in self.outputs:
             by_tensor.setdefault(id(output.tensor), output)  # the innermost module comes first
         found: dict[str, UnitLayer] = {}
+        left_out: dict[str, str] = {}
         for kind, signal, result in self.events:
             if kind not in ("rectifier", "activation"):
                 continue
             after, before = by_tensor.get(id(result)), by_tensor.get(id(signal))
+            is_linear = before is not None and before.is_linear
             if after is not None:
                 place = self._at_site(after, site, by_tensor)
-                layer = self._layer(place, is_linear=before is not None and before.is_linear)
             elif before is not None and kind == "rectifier":
-                layer = self._layer(before, is_rectified=True)
+                place = before
             else:
                 logger.warning("a %s of shape %s is returned by no module: left out", kind, tuple(result.shape))
                 continue
+            if reason := self._why_not(place, is_linear=is_linear):
+                left_out.setdefault(self._name(place), reason)
+                continue
+            layer = self._layer(place, is_linear=is_linear, is_rectified=after is None)
             found.setdefault(layer.name, layer)
+        if left_out:
+            name, reason = next(iter(left_out.items()))
+            more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
+            logger.warning("left out of the layers of units: %s %s%s", name, reason, more)
         return list(found.values())
 
     def _at_site(self, output: _Output, site: Site, by_tensor: dict[int, _Output]) -> _Output:
@@ -280,7 +332,7 @@ class _Trace:
 
     def _layer(self, output: _Output, *, is_linear: bool = False, is_rectified: bool = False) -> UnitLayer:
         tensor = output.tensor
-        channels = self._channels(output) if tensor.ndim == 4 else None
+        channels = self._channels(output) if tensor.ndim > 2 else None
         if channels is not None:
             axis = channels
         else:
@@ -302,9 +354,9 @@ class _Trace:
         """Return the axis of the units of maps: what the image's rows and columns leave, or what made them tells."""
         tensor = output.tensor
         followed = {self.fields.axis_of(tensor, name) for name in ("y", "x")} - {None}
-        if len(followed) == 2:
-            (axis,) = {1, 2, 3} - followed
-            return axis
+        rest = set(range(1, tensor.ndim)) - followed
+        if len(followed) == 2 and len(rest) == 1:
+            return rest.pop()
         told = self.fields.channels_of(tensor)
         return None if told == 0 or told in followed else told
 
@@ -313,3 +365,7 @@ class _Trace:
         field = self.fields.of(tensor)
         y, x = (axis if len(axis) == n else axis.spread(n) for axis, n in zip((field.y, field.x), size, strict=True))
         return ReceptiveField(y, x, field.image_px)
+
+
+def _spelt(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))

@@ -4,9 +4,10 @@ A BagNet [1]_ judges each patch of q × q pixels by itself and takes the mean, s
 decision itself, element by element: ``evidence_ij = w · f(patch_ij) + b`` and ``logit = mean_ij evidence_ij``. One pass
 over the whole image gives all patches.
 
-The same algebra holds for every network that ends in a mean over positions and at most one linear layer (class
-activation mapping, with the bias): there a position knows of far more than its cell, and the boxes are nominal. Other
-networks are refused.
+The same algebra holds for every network that ends in a mean over positions (of maps, or of the tokens of a grid) and
+affine layers: a linear one, a batch normalisation before it, two heads whose outputs are averaged (class activation
+mapping, with the bias). There a position knows of far more than its cell, and the boxes are nominal. Other networks are
+refused, with the distance where only what follows the mean is not affine.
 
 >>> evidence = BagNetEvidence()(classifier, images, targets)  # doctest: +SKIP
 >>> evidence.values.mean((2, 3)), evidence.logits             # doctest: +SKIP
@@ -120,15 +121,15 @@ class BagNetEvidence:
 
         Parameters
         ----------
-        classifier : any that ends in a mean over positions and at most one linear layer
+        classifier : any that ends in a mean over positions and affine layers
         images : RGB in [0, 1], any size that the network takes
         targets : outputs to be explained: one of each image, or several
 
         Raises
         ------
         XvError
-            The logits are no mean over positions, so there is no exact evidence; or full resolution was asked for, and
-            the network is no BagNet without padding.
+            The logits are no mean over positions, or what follows it is not affine, so there is no exact evidence; or
+            full resolution was asked for, and the network is no BagNet without padding.
         ParameterError
             A target that is not an output of the network.
         torch.OutOfMemoryError
