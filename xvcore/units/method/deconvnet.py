@@ -166,10 +166,11 @@ class Deconvnet:
         Raises
         ------
         XvError
-            The rule has no meaning for the network; says why.
+            The rule has no meaning for the network, or no right gradient reaches the pixels; says why.
         """
         met = _surveyed(classifier)
         self.rule.check_fits(met, classifier.name)
+        classifier.check_derivative()
         return met
 
     def project(self, classifier: Classifier, layer: UnitLayer, images: Images, seeds: Seeds) -> Projections:
