@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from xvcore.errors import ParameterError, unknown_name
 from xvcore.models.architecture import Architecture, Output
+from xvcore.models.differentiable import differentiated
 from xvcore.models.preprocessing import Preprocessing
 from xvcore.models.scores import ONE_SCORE, TYPES, Looks, scores_of
+from xvcore.ops.derivative import Derivative, derivative
 from xvcore.types import Images, Scores
 
 
@@ -57,7 +60,7 @@ class Classifier:
         if self.n_classes < 2:
             raise ParameterError(f"{self.name} has {self.n_classes} output: expected 2 or more. {ONE_SCORE}")
         self.network.eval().requires_grad_(requires_grad=False)
-        device = next((tensor.device for tensor in self.network.state_dict().values()), torch.device("cpu"))
+        device = device_of(self.network)
         for name, values in (("_mean", self.preprocessing.mean), ("_std", self.preprocessing.std)):
             object.__setattr__(self, name, torch.tensor(values, device=device).view(3, 1, 1))
         object.__setattr__(self, "_looks", self._looks.anew())
@@ -92,20 +95,48 @@ class Classifier:
     def logits(self, images: Images) -> Scores:
         """Return the scores before the softmax; differentiable with respect to the images.
 
-        Images of fewer bits than the network's are taken into its type, without loss.
+        Images of fewer bits than the network's are taken into its type, without loss. The first time that they are
+        differentiated the network's gradient is tried (:mod:`xvcore.models.differentiable`).
 
         Raises
         ------
+        XvError
+            They are to be differentiated, and the gradient is not the derivative, or none reaches the images.
         ParameterError
             Images of a size or type the network cannot take, or it returns something else than scores, or
             probabilities (:mod:`xvcore.models.scores`).
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ParameterError(f"images of shape {tuple(images.shape)}: expected batch × 3 × height × width")
-        returned = self._returned(self.preprocessing.in_order((self._typed(images) - self._mean) / self._std))
-        scores = scores_of(self.name, returned, len(images))
+        with self._differentiated(images):
+            scores = self._scores(images)
         self._looks.see(scores, self.name)
         return scores
+
+    def check_derivative(self) -> None:
+        """Refuse a network whose gradient is not the derivative of its scores.
+
+        Raises
+        ------
+        XvError
+            Says what is wrong.
+        """
+        differentiated(self.name, self.network, self._derivative)
+
+    def _scores(self, images: Images) -> Scores:
+        returned = self._returned(self.preprocessing.in_order((self._typed(images) - self._mean) / self._std))
+        return scores_of(self.name, returned, len(images))
+
+    def _differentiated(self, images: Images) -> AbstractContextManager[Any]:
+        if images.is_meta or not (images.requires_grad and torch.is_grad_enabled()):
+            return nullcontext()
+        return differentiated(self.name, self.network, self._derivative)
+
+    def _derivative(self, network: nn.Module, dtype: torch.dtype) -> Derivative:
+        """Return what is to be said of the gradient of a network like this one."""
+        size = (2, 3, *self.preprocessing.input_px)
+        noise = torch.rand(size, generator=torch.Generator().manual_seed(0)).to(self.device, dtype)
+        return derivative(dataclasses.replace(self, network=network)._scores, noise)
 
     def _typed(self, images: Images) -> Images:
         """Return the images in the type of the network's weights, where these are of one type."""
@@ -144,3 +175,9 @@ class Classifier:
         if str(device) in same:
             return self
         return dataclasses.replace(self, network=copy.deepcopy(self.network).to(device))
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device of a network, the CPU for one without tensors."""
+    tensors = (value for value in network.state_dict().values() if isinstance(value, Tensor))
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))

@@ -163,9 +163,14 @@ def seeded(build: Callable[[int], nn.Module], n_classes: int, seed: int) -> nn.M
 def sha256_of(network: nn.Module) -> str:
     """Return the hexadecimal SHA-256 of the names and values of a network's tensors, for weights without a file."""
     digest = hashlib.sha256()
-    for key, tensor in network.state_dict().items():
+    for key, value in network.state_dict().items():
         digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        for part in value if isinstance(value, tuple) else (value,):  # a quantised layer packs weight and bias
+            if isinstance(part, Tensor):
+                values = part.dequantize() if part.is_quantized else part.detach()
+                digest.update(values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            else:
+                digest.update(repr(part).encode())
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from xvcore.errors import LabelError, ParameterError, XvError
 from xvcore.keys import digest
 from xvcore.models.architecture import Architecture, Output
-from xvcore.models.classifier import Classifier
+from xvcore.models.classifier import Classifier, device_of
 from xvcore.models.labels import labelled, outputs_from
 from xvcore.models.preprocessing import Preprocessing
 from xvcore.models.scores import SEVERAL_IMAGES, scores_of
@@ -101,7 +101,7 @@ def _preprocessing(given: Any) -> Preprocessing:
 
 def _number_of_outputs(network: nn.Module, preprocessing: Preprocessing, name: str) -> int:
     """Return the number of scores of an image; a forward pass tells."""
-    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    device = device_of(network)
     height, width = preprocessing.input_px
     try:
         with torch.inference_mode():

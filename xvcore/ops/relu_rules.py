@@ -10,7 +10,9 @@ All else is what autograd does anyway: a transposed convolution without bias, ba
 scale, and max-pooling that puts the signal at its switch, the place of the maximum.
 
 A function mode sees every call that the network makes while it runs, hence rectifiers that are modules, functions,
-in place, used again, or shared by branches, and ReLU6; hooks on modules miss most of these in silence.
+in place, used again, or shared by branches, ReLU6, and those written as ``maximum(x, 0)``, ``where(x > 0, x, 0)`` or
+``x * (x > 0)``; hooks on modules miss most of these in silence. What it does not see (scripted code, functions of one's
+own, activations put together from operators) :func:`survey` finds by what is computed, and it is refused.
 
 >>> rule = BackwardRule("deconvnet")
 >>> with rule.applied() as met:                        # doctest: +SKIP
@@ -26,23 +28,30 @@ References
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from xvcore.errors import XvError
+from xvcore.ops.elementwise import Elementwise
+from xvcore.ops.masks import Masks, is_zero
 from xvcore.parameters import check, parameter
 
 Rule = Literal["deconvnet", "guided", "gradient"]
 Kind = Literal["rectifier", "activation", "gate", "max_pool", "norm"]
 Observer = Callable[[Kind, Tensor, Tensor], None]
 """Told of each call that the mode knows: its kind, what went in, what came out."""
+Node = Any
+"""Of an autograd graph; those of operators without a derivative are no ``torch.autograd.graph.Node``."""
+SAME = 1e-5
+"""Relative difference of two pictures below which they are the same but for rounding."""
 
 
 @dataclass(slots=True)
@@ -56,6 +65,11 @@ class Interception:
     norms : local response normalisations
     gates : sigmoids and the like, by name, which scale a signal rather than rectify it
     activations : non-linearities for which the rule is not defined, by name
+    unseen : what is computed by no call that the mode knows, by its operators: rectifiers that it misses, and
+        activations and gates made by hand (found by :func:`survey` alone)
+    functions : of ``torch.autograd``, by name, whose backward passes are their own (likewise)
+    same : options ``gates`` and ``lrn`` under which two images have the same deconvnet pictures (likewise, tried where
+        there is no max-pooling)
     """
 
     rectifiers: int = 0
@@ -63,6 +77,9 @@ class Interception:
     norms: int = 0
     gates: Counter[str] = field(default_factory=Counter)
     activations: Counter[str] = field(default_factory=Counter)
+    unseen: Counter[str] = field(default_factory=Counter)
+    functions: Counter[str] = field(default_factory=Counter)
+    same: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +118,15 @@ class BackwardRule:
     def __post_init__(self) -> None:
         check(self)
 
-    def applied(self, observer: Observer | None = None) -> "RuleMode":
+    def applied(
+        self, observer: Observer | None = None, quiet: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> "RuleMode":
         """Return a context in which every forward pass records the rule for its backward pass.
+
+        Parameters
+        ----------
+        observer : is told of every call that the mode knows
+        quiet : context in which normalisations are made, for who watches their operators
 
         Raises
         ------
@@ -110,7 +134,7 @@ class BackwardRule:
             In the pass: an activation for which the rule is not defined, unless ``undefined="clamp"``; a pooling that
             the options of pooling do not cover.
         """
-        return RuleMode(self, observer)
+        return RuleMode(self, observer, quiet)
 
     def check_fits(self, met: Interception, name: str) -> None:
         """Refuse a network for which the rule has no meaning.
@@ -128,41 +152,116 @@ class BackwardRule:
         if self.rule == "gradient":
             return
         if met.activations and self.undefined == "refuse":
-            seen = ", ".join(f"{count} × {activation}" for activation, count in sorted(met.activations.items()))
             raise XvError(
-                f"{self.rule} is defined for networks of ReLU and ReLU6 only, {name} has {seen}: use the rule "
-                "'gradient', or undefined='clamp', which is not standard"
+                f"{self.rule} is defined for networks of ReLU and ReLU6 only, {name} has {_counted(met.activations)}: "
+                "use the rule 'gradient', or undefined='clamp', which is not standard"
+            )
+        if met.functions:
+            raise XvError(
+                f"{self.rule}: {name} has {_counted(met.functions)} of torch.autograd.Function, whose backward pass is "
+                "its own and leaves the rule out: write it in plain operators, or use the rule 'gradient'"
+            )
+        if met.unseen:
+            raise XvError(
+                f"{self.rule} is defined for networks of ReLU and ReLU6 only, {name} computes {_counted(met.unseen)}: "
+                "write rectifiers as torch.relu, activations and gates as torch's own functions, or use the rule "
+                "'gradient'"
             )
         if not met.rectifiers and not met.activations:
             raise XvError(f"{self.rule}: no rectifier was met in {name} (a scripted network cannot be looked into)")
-        if self.rule == "deconvnet" and not met.max_pools and self.degenerate == "refuse":
+        if self.rule == "deconvnet" and (self.gates, self.lrn) in met.same and self.degenerate == "refuse":
             raise XvError(
-                f"{name} has no max-pooling: without switches its deconvnet pictures are the same for every image; "
-                "use the rule 'guided', or degenerate='allow'"
+                f"{name} has no max-pooling: without switches its deconvnet pictures are the same for every image (two "
+                "were tried); use the rule 'guided', or degenerate='allow'"
             )
 
 
-@torch.no_grad()
-def survey(network: nn.Module, inputs: Tensor) -> Interception:
-    """Return what one pass through the network meets; nothing of it changes.
+def survey(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Interception:
+    """Return what a pass through the network meets; nothing of it changes.
 
     Parameters
     ----------
-    network : in eval mode
+    network : in eval mode; its outputs
     inputs : one normalised image is enough
     """
-    with BackwardRule("gradient").applied() as met:
+    rule, inputs = BackwardRule("gradient"), inputs.detach().clone()
+    followed = Elementwise(inputs, lambda shape, operators, *_: met.unseen.update([f"{_MADE[shape]}: {operators}"]))
+    mode = rule.applied(lambda _, *call: followed.recognise(*call), followed.quiet)
+    with torch.no_grad(), mode as met, followed:
         network(inputs)
+    _differentiate(network, inputs[:1], met)
     return met
+
+
+@torch.enable_grad()
+def _differentiate(network: Callable[[Tensor], Tensor], image: Tensor, met: Interception) -> None:
+    """Note what the graphs of passes under the rule tell."""
+    ramp = torch.linspace(-2, 2, image.shape[-1], dtype=image.dtype, device=image.device).expand_as(image)
+    pair = torch.cat([image, ramp]).detach().requires_grad_()
+    with BackwardRule("deconvnet", undefined="clamp").applied():
+        outputs = network(pair.clone())
+    made_by = (getattr(type(node), "_forward_cls", None) for node in _nodes_of(outputs.grad_fn))
+    met.functions.update(each.__name__ for each in made_by if each not in (None, _UpAndDown, _MaxPool))
+    if not met.rectifiers or met.max_pools or has_gap(outputs.grad_fn):
+        return
+    options = [
+        BackwardRule("deconvnet", gates=gates, lrn=lrn, undefined="clamp")
+        for gates in _GATE_OPTIONS
+        for lrn in (_NORM_OPTIONS if met.norms else _NORM_OPTIONS[:1])
+    ]
+    same = {rule for rule in options if _is_same_for_both(network, pair, rule)}
+    met.same = frozenset(
+        (rule.gates, lrn) for rule in same for lrn in _NORM_OPTIONS if lrn == rule.lrn or not met.norms
+    )
+
+
+def _is_same_for_both(network: Callable[[Tensor], Tensor], pair: Tensor, rule: BackwardRule) -> bool:
+    """Say whether two images have the same pictures: of the outputs, and of all rectifiers together."""
+    rectified: list[Tensor] = []
+    with rule.applied(lambda kind, _, result: rectified.append(result) if kind == "rectifier" else None):
+        outputs = network(pair.clone())
+    generator = torch.Generator().manual_seed(0)
+    for layers in ([outputs], rectified):
+        taken = [layer for layer in layers if layer.requires_grad and len(layer) == len(pair)]
+        seeds = [torch.randn(layer[:1].shape, generator=generator).to(layer).expand_as(layer) for layer in taken]
+        if taken:
+            (pictures,) = torch.autograd.grad(taken, pair, seeds, retain_graph=True, allow_unused=True)
+            if pictures is not None and (pictures[0] - pictures[1]).norm() > SAME * pictures.norm():
+                return False
+    return True
+
+
+def has_gap(last: Node) -> bool:
+    """Say whether an operator of an autograd graph has no derivative in torch, as those of quantised networks."""
+    return any("NotImplemented" in node.name() for node in _nodes_of(last))
+
+
+def _nodes_of(last: Node) -> Iterator[Node]:
+    """Return the nodes of an autograd graph, from its end."""
+    waiting, seen = [last], {last}
+    while waiting:
+        node = waiting.pop()
+        if node is not None:
+            yield node
+            fresh = {before for before, _ in node.next_functions} - seen
+            seen |= fresh
+            waiting += fresh
 
 
 class RuleMode(TorchFunctionMode):
     """Gives every non-linear call of a forward pass the rule's backward pass; in-place calls are made out of place."""
 
-    def __init__(self, rule: BackwardRule, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        rule: BackwardRule,
+        observer: Observer | None = None,
+        quiet: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         super().__init__()
         self._rule = rule
+        self._quiet = quiet
         self._observer = observer
+        self._masks = Masks()
         self.met = Interception()
 
     def __enter__(self) -> Interception:
@@ -175,19 +274,35 @@ class RuleMode(TorchFunctionMode):
     ) -> Any:
         """Make one call of the network's."""
         named = dict(kwargs or {})
-        kind = _kind(func, args, named)
+        if func in _ATTENTIONS:
+            return self._attention(func, args, named)
+        signal = self._masks.rectified(func, args, named)
+        kind: Kind | None = _kind(func, args, named) if signal is None else "rectifier"
         if kind is None:
-            return func(*args, **named)
-        args = (named.pop("input"), *args) if "input" in named else args
-        signal, rest = args[0], args[1:]
-        result = getattr(self, f"_{kind}")(func, signal, rest, named)
+            result = func(*args, **named)
+            self._masks.note(func, args, named, result)
+            return result
+        if signal is not None:
+            self.met.rectifiers += 1
+            result = self._ruled(F.relu, signal)
+        else:
+            args = (named.pop("input"), *args) if "input" in named else args
+            signal = args[0]
+            result = getattr(self, f"_{kind}")(func, signal, args[1:], named)
         if self._observer is not None:
             self._observer(kind, signal, result[0] if isinstance(result, tuple) else result)
+        if kind in ("rectifier", "activation") and _is_in_place(func, args, named):
+            self._put(result, signal)
         return result
 
     def _rectifier(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         self.met.rectifiers += 1
         return self._ruled(_out_of_place(func, rest, named), signal)
+
+    def _put(self, result: Tensor, signal: Tensor) -> None:
+        """Let those have the result who hold what went in."""
+        if not (signal.is_leaf and signal.requires_grad):  # which cannot be written to, in the plain pass neither
+            signal.copy_(result)
 
     def _activation(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         name = _plain_name(func)
@@ -211,14 +326,30 @@ class RuleMode(TorchFunctionMode):
 
     def _gate(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         self.met.gates[_plain_name(func)] += 1
+        if func is F.glu:
+            value, scale = signal.chunk(2, *(rest or (named.get("dim", -1),)))
+            return value * self._constant(scale.sigmoid())
         gate: Tensor = func(signal, *rest, **named)
+        return self._constant(gate)
+
+    def _constant(self, gate: Tensor) -> Tensor:
         is_constant = self._rule.rule != "gradient" and self._rule.gates == "constant"
         return gate.detach() if is_constant else gate
+
+    def _attention(self, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Make attention in one call; its weights do not depend on what is not differentiated."""
+        self.met.gates["softmax"] += 1
+        if self._rule.rule == "gradient" or self._rule.gates == "gradient":
+            return func(*args, **named)
+        asked = [tensor.detach() for tensor in args[:2]]
+        named = {name: value.detach() if name in ("query", "key") else value for name, value in named.items()}
+        return func(*asked, *args[2:], **named)
 
     def _norm(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         self.met.norms += 1
         if self._rule.rule == "gradient" or self._rule.lrn == "gradient":
-            normalised: Tensor = func(signal, *rest, **named)
+            with self._quiet():
+                normalised: Tensor = func(signal, *rest, **named)
         else:
             normalised = _UpAndDown.apply(signal, partial(_called, func, rest, named), torch.clone)
         return normalised
@@ -328,7 +459,21 @@ def _is_rectifier(func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> bo
         return low == 0 and value == 0
     if low is None and func in _HARDTANH:
         return False  # the default bounds are -1 and 1
-    return not isinstance(low, Tensor) and low == 0
+    return is_zero(low)
+
+
+def _is_in_place(func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    name = str(getattr(func, "__name__", ""))
+    return (
+        bool(named.get("inplace"))
+        or any(each is True for each in args)
+        or name == "__imul__"
+        or (name.endswith("_") and not name.endswith("__"))
+    )
+
+
+def _counted(names: Counter[str]) -> str:
+    return ", ".join(f"{count} × {name}" for name, count in sorted(names.items()))
 
 
 def _plain_name(func: Any) -> str:
@@ -355,9 +500,13 @@ _ACTIVATIONS = (
 )
 _GATES = (
     *(F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, F.hardsigmoid),
-    *(F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_),
-    *(F.softmax, torch.softmax, Tensor.softmax),
+    *(F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_, torch.special.expit),
+    *(F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax, F.glu),
 )
+_ATTENTIONS = frozenset({F.scaled_dot_product_attention, F.multi_head_attention_forward})
+_GATE_OPTIONS: tuple[Literal["constant", "gradient"], ...] = ("constant", "gradient")
+_NORM_OPTIONS: tuple[Literal["identity", "gradient"], ...] = ("identity", "gradient")
+_MADE = {"rectifier": "a rectifier in other words", "activation": "an activation by hand", "gate": "a gate by hand"}
 _MAX_POOLS = (
     *(F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, torch.max_pool3d),
     *(F.max_pool1d_with_indices, F.max_pool2d_with_indices, F.max_pool3d_with_indices),

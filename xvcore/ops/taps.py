@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xvcore.errors import XvError, unknown_name
+from xvcore.ops.elementwise import Elementwise, Shape
 from xvcore.ops.receptive_field import FieldMode, ReceptiveField
 from xvcore.ops.relu_rules import BackwardRule, Kind
 
@@ -213,8 +214,14 @@ def _traced(network: nn.Module, forward: Forward, image: Tensor) -> "_Trace":
             trace.outputs.append(_Output(name, trace.calls[name], output, is_linear))
 
     # The rule's mode makes in-place calls out of place, so that every result is a tensor of its own.
-    mode = BackwardRule("gradient").applied(trace.note)
-    with torch.no_grad(), _hooked(network, None, hear), mode, _JoinMode(trace.joins), trace.fields:
+    followed = Elementwise(image, trace.note_by_hand)
+
+    def note(kind: Kind, signal: Tensor, result: Tensor) -> None:
+        trace.note(kind, signal, result)
+        followed.recognise(signal, result)
+
+    mode = BackwardRule("gradient").applied(note, followed.quiet)
+    with torch.no_grad(), _hooked(network, None, hear), mode, _JoinMode(trace.joins), trace.fields, followed:
         forward(image)
     return trace
 
@@ -246,6 +253,10 @@ class _Trace:
 
     def note(self, kind: Kind, signal: Tensor, result: Tensor) -> None:
         self.events.append((kind, signal, result))
+
+    def note_by_hand(self, shape: Shape, _operators: str, signal: Tensor, result: Tensor) -> None:
+        if shape != "gate":
+            self.events.append((shape, signal, result))
 
     def named(self, names: Sequence[str]) -> list[UnitLayer]:
         """Return layers by name."""

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from xvcore.errors import ParameterError, XvError
 from xvcore.methods import methods
 from xvcore.models.classifier import Classifier
+from xvcore.models.scores import scores_of
 from xvcore.ops.memory import in_halves
 from xvcore.ops.receptive_field import AxisField
 from xvcore.ops.relu_rules import BackwardRule, Interception, survey
@@ -165,10 +166,11 @@ class Deconvnet:
         Raises
         ------
         XvError
-            The rule has no meaning for the network; says why.
+            The rule has no meaning for the network, or no right gradient reaches the pixels; says why.
         """
         met = _surveyed(classifier)
         self.rule.check_fits(met, classifier.name)
+        classifier.check_derivative()
         return met
 
     def project(self, classifier: Classifier, layer: UnitLayer, images: Images, seeds: Seeds) -> Projections:
@@ -309,9 +311,14 @@ _SURVEYS: WeakKeyDictionary[nn.Module, Interception] = WeakKeyDictionary()
 def _surveyed(classifier: Classifier) -> Interception:
     """Return what one pass meets; networks are frozen, so one pass per network is enough."""
     if classifier.network not in _SURVEYS:
-        image = classifier.preprocessing.normalise(torch.full((1, 3, *classifier.preprocessing.input_px), 0.5))
-        dtype = next((each.dtype for each in classifier.network.parameters()), image.dtype)
-        _SURVEYS[classifier.network] = survey(classifier.network, image.to(classifier.device, dtype))
+        noise = torch.rand(1, 3, *classifier.preprocessing.input_px, generator=torch.Generator().manual_seed(0))
+        dtype = next((each.dtype for each in classifier.network.parameters()), noise.dtype)
+        image = classifier.preprocessing.normalise(noise).to(classifier.device, dtype)
+
+        def scores(images: Tensor) -> Tensor:
+            return scores_of(classifier.name, classifier.network(images), len(images))
+
+        _SURVEYS[classifier.network] = survey(scores, image)
     return _SURVEYS[classifier.network]
 
 
