@@ -167,7 +167,7 @@ def sha256_of(network: nn.Module) -> str:
         digest.update(key.encode())
         for part in value if isinstance(value, tuple) else (value,):  # a quantised layer packs weight and bias
             if isinstance(part, Tensor):
-                values = part.dequantize() if part.is_quantized else part.detach()
+                values: Any = part.dequantize() if part.is_quantized else part.detach()
                 digest.update(values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
             else:
                 digest.update(repr(part).encode())

@@ -102,7 +102,7 @@ class Elementwise(TorchDispatchMode):
     """
 
     def __init__(self, image: Tensor, hear: Hear) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._hear = hear
         self._is_quiet = False
         self._functions: Any = WeakTensorKeyDictionary()
@@ -266,7 +266,7 @@ def _is_rectifier(slopes: Tensor, is_told: Tensor) -> bool:
 
 
 def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

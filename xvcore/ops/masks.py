@@ -34,27 +34,31 @@ class Masks:
         """Return the signal of which a call is the rectifier; None for other calls."""
         name = _plain_name(func)
         given = (*args, *named.values())
+        pairs = (given, given[::-1])
+        found: list[Tensor | None] = []
         if name in _LARGER and len(given) == 2 and all(isinstance(each, Tensor) for each in given):
-            return next((one for one, other in (given, given[::-1]) if is_zero(other)), None)
-        if name in _TIMES and len(given) == 2:
-            return next((one for one, other in (given, given[::-1]) if self._keeps(other, one)), None)
-        if name == "where" and len(given) == 3:
+            found = [one for one, other in pairs if is_zero(other)]
+        elif name in _TIMES and len(given) == 2:
+            found = [self._kept(other, one) for one, other in pairs]
+        elif name == "where" and len(given) == 3:
             mask, yes, no = (given[1], given[0], given[2]) if func is Tensor.where else given
-            if self._keeps(mask, yes) and is_zero(no):
-                return yes
-            return no if self._keeps(mask, no, is_positive=False) and is_zero(yes) else None
-        if name == "masked_fill" and len(given) == 3 and is_zero(given[2]):
-            return given[0] if self._keeps(given[1], given[0], is_positive=False) else None
-        return None
+            found = [self._kept(mask, yes)] if is_zero(no) else []
+            found += [self._kept(mask, no, is_positive=False)] if is_zero(yes) else []
+        elif name == "masked_fill" and len(given) == 3 and is_zero(given[2]):
+            found = [self._kept(given[1], given[0], is_positive=False)]
+        return next((each for each in found if each is not None), None)
 
     def _known(self, mask: Any) -> tuple[Tensor, bool] | None:
-        found = self._of.get(id(mask))
-        return None if found is None else found[1:]
+        if id(mask) not in self._of:
+            return None
+        _, source, is_positive = self._of[id(mask)]
+        return source, is_positive
 
-    def _keeps(self, mask: Any, signal: Any, *, is_positive: bool = True) -> bool:
-        """Say whether a mask is true where the signal is positive (or where it is not)."""
-        known = self._known(mask)
-        return known is not None and known[0] is signal and known[1] == is_positive
+    def _kept(self, mask: Any, signal: Any, *, is_positive: bool = True) -> Tensor | None:
+        """Return the signal if a mask is true where it is positive (or where it is not)."""
+        source, sign = self._known(mask) or (None, False)
+        is_own = source is not None and id(source) == id(signal)
+        return source if is_own and sign == is_positive else None
 
 
 def is_zero(value: Any) -> bool:
