@@ -1,8 +1,8 @@
 """What every torchvision classifier and one small network of each of timm's families goes through, counted.
 
 Command: ``PYTHONPATH=. python tests/benchmarks/networks_sweep.py [--families N] [--only NAME …]``, half an hour on one
-quiet core, under 4 GB. Weights are random, images too; a network gets small images where it takes them, its own size
-else. Networks of more than 120 million parameters are left out and counted as such. Nothing is downloaded.
+core. Weights are random, images too; a network gets small images where it takes them, its own size else. Networks of
+more than 120 million parameters are left out and counted as such. Nothing is downloaded.
 
 Four questions, each asked of the plain libraries as well:
 
@@ -12,8 +12,7 @@ preprocessing
 units
     the maxima of all units of all layers over two images, against plain forward hooks (equal bits)
 evidence
-    its mean over the positions against the logit (1e-4 of the largest value), or the reason of its refusal; a refusal
-    that says *not affine* is tried: two values and their sum are sent through what follows the mean
+    its mean over the positions against the logit (1e-4 of the largest value), or what its refusal says
 deconvnet
     accepted, or refused for a reason that is compared with the kinds of modules that the network holds
 
