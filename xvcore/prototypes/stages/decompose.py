@@ -91,7 +91,7 @@ def scanned(run: Run[Prototypes], class_id: str, kind: str) -> StrongestPatches:
     (row,) = rows[rows["kind"] == kind].to_dict("records")
 
     def shaped(name: str, dtype: type) -> Tensor:
-        values = np.asarray(row[name], dtype=dtype)
+        values: np.ndarray = np.asarray(row[name], dtype=dtype)
         return torch.from_numpy(values.reshape(int(row["n_channels"]), 2, -1).copy())
 
     return StrongestPatches(shaped("strength", np.float32), shaped("images", np.int64), shaped("places", np.int64))
