@@ -17,13 +17,13 @@ class Registry(Generic[Entry]):
     Parameters
     ----------
     kind : what an entry is, for messages, e.g. ``"method"``
-    pattern : dotted name with ``*`` of the modules that register entries: ``"xvcore.data.*"`` those of a package,
+    patterns : dotted names with ``*`` of the modules that register entries: ``"xvcore.data.*"`` those of a package,
         ``"xvcore.*.tables"`` that one of each folder, and of each plug-in (:mod:`xvcore.plugins`) that is a package
     """
 
-    def __init__(self, kind: str, pattern: str) -> None:
+    def __init__(self, kind: str, *patterns: str) -> None:
         self.kind = kind
-        self._pattern = pattern
+        self._patterns = patterns
         self._entries: dict[str, Entry] = {}
         self._changes: dict[str, list[Callable[[Entry], Entry]]] = {}
         self._is_loaded = self._has_own = False
@@ -79,7 +79,8 @@ class Registry(Generic[Entry]):
             return
         with self._loading:
             self._load_own()
-            plugins.extend(self._pattern.partition(".*.")[2])
+            for pattern in self._patterns:
+                plugins.extend(pattern.partition(".*.")[2])
             self._is_loaded = True
 
     def _load_own(self) -> None:
@@ -88,8 +89,9 @@ class Registry(Generic[Entry]):
             return
         self._has_own = True
         try:
-            for module in plugins.modules(self._pattern):
-                importlib.import_module(module)
+            for pattern in self._patterns:
+                for module in plugins.modules(pattern):
+                    importlib.import_module(module)
         except BaseException:
             self._has_own = False  # what is left out would be unknown without a word
             raise

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -77,6 +78,8 @@ class Architecture:
     has_own_weights : what ``build`` returns has weights worth looking at without a file
     layout : digest of the network's modules, where the name does not tell them
     is_one_version : the name says which published weights are meant (a timm tag), hence what a file of them expects
+    of_file : what a file of weights describes, given what it says of itself under ``xv``: where the name alone does not
+        tell the layers; WeightsError where the file does not tell them either
     """
 
     name: str
@@ -91,6 +94,7 @@ class Architecture:
     has_own_weights: bool = False
     layout: str = ""
     is_one_version: bool = False
+    of_file: "Callable[[Mapping[str, Any]], Architecture] | None" = None
 
     @property
     def identity(self) -> str:
@@ -98,5 +102,5 @@ class Architecture:
         return f"{self.name}~{self.layout}" if self.layout else self.name
 
 
-architectures: Registry[Architecture] = Registry("architecture", "xvcore.models.*")
-"""Architectures with a file of their own; torchvision's and timm's: :func:`xvcore.models.find`."""
+architectures: Registry[Architecture] = Registry("architecture", "xvcore.models.*", "xvcore.*.networks")
+"""Architectures with a file of their own, or of a family; torchvision's and timm's: :func:`xvcore.models.find`."""

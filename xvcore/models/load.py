@@ -85,6 +85,7 @@ def load(spec: str, *, device: torch.device | str = "cpu") -> Classifier:
     architecture = find(address.name)
     _check_options(architecture, address)
     loaded = _load(architecture, address)
+    architecture = loaded.architecture or architecture
     preprocessing = _preprocessing(address, loaded)
     key = address.options.get("name") or architecture.name.rpartition(":")[2]
     outputs = outputs_from(address.options.get("labels"), loaded.n_classes, loaded.outputs, key)
@@ -209,6 +210,7 @@ class _Loaded:
     preprocessing: Preprocessing
     outputs: tuple[Output, ...]
     state: str = ""
+    architecture: Architecture | None = None
 
 
 def _check_options(architecture: Architecture, address: Address) -> None:
@@ -355,12 +357,16 @@ def _file(architecture: Architecture, address: Address, path: Path, weights: str
     )
     if checkpoint.architecture not in (None, architecture.name):
         raise WeightsError(f"weights {weights} are of {checkpoint.architecture}, not of {architecture.name}")
+    if architecture.of_file:
+        architecture = architecture.of_file(checkpoint.facts)
     version = _version(architecture, address, checkpoint.sha256)
     network, n_classes = fit(version, version.build, checkpoint.state, weights)
     if checkpoint.outputs and len(checkpoint.outputs) != n_classes:
         raise WeightsError(f"weights {weights} name {len(checkpoint.outputs)} outputs but have {n_classes}")
     outputs = labelled(checkpoint.outputs) or version.outputs
-    loaded = _Loaded(network, n_classes, weights, checkpoint.sha256, version.preprocessing, outputs, checkpoint.key)
+    loaded = _Loaded(
+        network, n_classes, weights, checkpoint.sha256, version.preprocessing, outputs, checkpoint.key, architecture
+    )
     is_told = architecture.is_one_version or checkpoint.architecture or _is_of(architecture, checkpoint.sha256)
     if not is_told and "preprocessing" not in address.options:
         _say_choice(architecture, address, loaded)

@@ -8,7 +8,7 @@ import struct
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Checkpoint:
     outputs : name of each output, where the file says so itself (our own format)
     architecture : name of the architecture, where the file says so itself
     key : under which the state dict was; empty for a bare one and for the first of :data:`WRAPPERS` in the file
+    facts : what a file in our own format says of itself
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Checkpoint:
     outputs: tuple[str, ...] = ()
     architecture: str | None = None
     key: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def read_checkpoint(path: Path, expected_sha256: str = "", key: str | None = None) -> Checkpoint:
@@ -94,7 +96,8 @@ def read_checkpoint(path: Path, expected_sha256: str = "", key: str | None = Non
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     chosen, state = _state(path, content, key)
     outputs, architecture = _told(path, content)
-    return Checkpoint(path, sha256, state, outputs, architecture, chosen)
+    facts = content["xv"] if architecture is not None else {}
+    return Checkpoint(path, sha256, state, outputs, architecture, chosen, facts)
 
 
 def fit(

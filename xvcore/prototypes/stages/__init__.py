@@ -1,0 +1,1 @@
+"""The verbs: each reads tables of a class, or of all classes, and writes some."""
