@@ -9,6 +9,7 @@ from typing import NoReturn
 from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_class
 from xvcore.data.faults import is_momentary
 from xvcore.errors import DataError, unknown_name
+from xvcore.keys import typed_path
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
@@ -136,7 +137,7 @@ def existing_folder(kind: str, path: str | None) -> Path:
     """
     if path is None:
         raise DataError(f"dataset {kind} needs a folder: {kind}:PATH")
-    folder = Path(path).expanduser()
+    folder = typed_path(path, f"dataset {kind}:", DataError)
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"dataset {kind}: {folder} {problem}")

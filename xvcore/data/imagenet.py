@@ -12,6 +12,7 @@ from pathlib import Path
 from xvcore.data.dataset import ClassInfo, datasets
 from xvcore.data.imagefolder import ImageFolder, existing_folder, has_images, is_image, sub_folders
 from xvcore.errors import DataError, unknown_name
+from xvcore.keys import typed_path
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def _validation_labels(root: Path, files: list[str]) -> Mapping[str, str]:
 
 def _names(root: Path, names: str | None, wnids: list[str]) -> Mapping[str, str]:
     if names is not None:
-        given = Path(names).expanduser()
+        given = typed_path(names, "names of classes", DataError)
         if not given.is_file():
             raise DataError(f"dataset imagenet: the file of class names {names} does not exist")
         found = _read_names(given)
