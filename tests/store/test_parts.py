@@ -308,7 +308,9 @@ def test_a_store_below_a_file_is_an_error_that_names_it(tmp_path):
         Store(tmp_path / "file" / "store")
 
 
-@pytest.mark.parametrize("url", ["reference:///x", "dir:///x", "data:///x", "http2://x"])
+@pytest.mark.parametrize(
+    "url", ["reference:///x", "dir:///x", "data:///x", "http2://x", "zip::/dev/null", "tar::/dev/null"]
+)
 def test_an_address_that_no_folder_has_is_an_error_that_names_it(url):
     with pytest.raises(StoreError, match=re.escape(url.rstrip("/"))):
         Store(url).exists()

@@ -2,7 +2,9 @@
 
 import os
 import sys
+import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,10 @@ _FOREIGN_ERRORS = (
     ("gcsfs.retry", "HttpError"),
 )
 
-_NO_STORE = (ImportError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError)
+_NO_STORE = (
+    *(ImportError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError),
+    *(zipfile.BadZipFile, tarfile.TarError),
+)
 """What fsspec raises at an address that no folder has: of a kind it does not know, that takes more than an address, or
 is read otherwise (``data:``, ``reference:``)."""
 
