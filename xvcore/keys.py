@@ -1,11 +1,17 @@
-"""Names that are digests: equal inputs, equal name; any change that could move a number, another name."""
+"""Names that are digests: equal inputs, equal name; any change that could move a number, another name. And paths."""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from xvcore.errors import XvError
+
+LETTERS = 300
+"""Of a path that is shown in a message."""
 
 
 def canonical(value: Any) -> str:
@@ -42,3 +48,25 @@ def run_id(method: str, identity: Mapping[str, Any]) -> str:
         parameter with its default), the version of the method
     """
     return f"{slug(str(identity['model']))}-{slug(method)}-{digest({'method': method, **identity})}"
+
+
+def typed_path(text: str, what: str, error: type[XvError]) -> Path:
+    """Return the path that somebody typed, with ``~`` for a home; there may be nothing.
+
+    Parameters
+    ----------
+    text : the path
+    what : for the message
+    error : raised where nothing can be called so, or it must not be looked for: a name that is too long or holds a
+        zero, the home of nobody, a folder that may not be entered
+    """
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, RuntimeError, ValueError) as reason:
+        shown = text if len(text) <= LETTERS else f"{text[:LETTERS]}…"
+        said = reason.strerror if isinstance(reason, OSError) else reason
+        raise error(f"{what} {shown!r}: {said}") from reason
+    return path

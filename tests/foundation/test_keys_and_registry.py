@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xvcore.errors import UnknownNameError, XvError
-from xvcore.keys import canonical, digest, file_name, run_id, slug
+from xvcore.data import open_dataset
+from xvcore.errors import DataError, LabelError, UnknownNameError, WeightsError, XvError
+from xvcore.keys import canonical, digest, file_name, run_id, slug, typed_path
+from xvcore.models import load
+from xvcore.models.load import check_names
 from xvcore.registry import Registry
 
 
@@ -67,3 +70,27 @@ def test_a_module_in_the_package_registers_itself_and_unknown_names_are_answered
         things["spon"]
     with pytest.raises(XvError, match="twice"):
         things.register("spoon")(lambda: "other")
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "x\0y", "~nobody-at-all/x"])
+def test_what_cannot_be_a_path_is_refused_wherever_one_is_typed(text: str) -> None:
+    for typed, error in (
+        (lambda: open_dataset(f"imagefolder:{text}"), DataError),
+        (lambda: open_dataset(f"imagenet:{text}"), DataError),
+        (lambda: open_dataset(f"cub:{text}"), DataError),
+        (lambda: load(f"partbirds_narrow@{text}"), WeightsError),
+        (lambda: check_names(f"partbirds_narrow@{text}"), WeightsError),
+        (lambda: check_names(f"partbirds_narrow@random?labels={text}"), LabelError),
+        (lambda: load(f"partbirds_narrow@random?labels={text}"), LabelError),
+    ):
+        with pytest.raises(error) as refused:
+            typed()
+        assert repr(text)[1:50] in str(refused.value)
+        assert len(str(refused.value)) < 6000
+
+
+def test_a_typed_path_is_that_of_the_home_and_may_be_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert typed_path("~/nothing/here", "a path", DataError) == tmp_path / "nothing" / "here"

@@ -208,6 +208,28 @@ def test_a_file_cut_at_any_byte_is_refused_by_name(is_zip, content, tmp_path):
     assert read_checkpoint(path).state.keys() == STATE.keys()
 
 
+def test_weights_that_are_not_those_that_were_written_are_refused(tmp_path):
+    file = io.BytesIO()
+    torch.save(STATE, file)
+    path, whole = tmp_path / "flipped.pt", file.getvalue()
+    values = next(iter(STATE.values())).numpy().tobytes()
+    at = whole.index(values)
+    for place in range(at, at + len(values), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(WeightsError, match=r"flipped\.pt: .*CRC"):
+            read_checkpoint(path)
+
+
+def test_weights_that_were_written_without_checksums_are_taken(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(STATE, tmp_path / "bare.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert read_checkpoint(tmp_path / "bare.pt").state.keys() == STATE.keys()
+
+
 def test_a_cut_safetensors_file_is_refused_by_name(tmp_path):
     safetensors = pytest.importorskip("safetensors.torch")
     whole, path = safetensors.save(STATE), tmp_path / "cut.safetensors"

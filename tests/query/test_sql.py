@@ -1,3 +1,5 @@
+import re
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -5,8 +7,8 @@ pytest.importorskip("duckdb")
 
 from pathlib import Path
 
-from xvcore.errors import StoreError
-from xvcore.query import connect, table
+from xvcore.errors import QueryError, StoreError
+from xvcore.query import answer, connect, table
 from xvcore.store import SCHEMAS, Store
 
 ROBIN = "n01558993"
@@ -52,3 +54,14 @@ def test_names_with_any_signs_are_no_patterns(tmp_path):
 def test_an_empty_place_is_no_store(tmp_path):
     with pytest.raises(StoreError, match="nothing was ever written"):
         connect(Store(tmp_path))
+
+
+def test_a_page_that_is_damaged_is_named_when_a_query_meets_it(own_store):
+    path = min(Path(own_store.url, "parts/predictions").rglob("*.parquet"))
+    column = pq.read_metadata(path).row_group(0).column(list(SCHEMAS["predictions"].names).index("image_id"))
+    start = column.dictionary_page_offset or column.data_page_offset
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + bytes(8) + data[start + 8 :])
+    with pytest.raises(QueryError, match=rf"damaged: {re.escape(str(path))}"):
+        answer(own_store, "select max(image_id) from predictions")
+    assert answer(own_store, "select count(*) from masks").num_rows == 1

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import resource
 import threading
 import time
@@ -305,6 +306,20 @@ def test_a_store_below_a_file_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot read .*file/store/xvstore\.json: NotADirectoryError"):
         Store(tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize(
+    "url", ["reference:///x", "dir:///x", "data:///x", "http2://x", "zip::/dev/null", "tar::/dev/null"]
+)
+def test_an_address_that_no_folder_has_is_an_error_that_names_it(url):
+    with pytest.raises(StoreError, match=re.escape(url.rstrip("/"))):
+        Store(url).exists()
+
+
+@pytest.mark.parametrize("keys", [("net-vs-1", "\udcff"), ("\udcff", "a")])
+def test_a_name_that_is_no_text_is_refused(store, keys):
+    with pytest.raises(StoreError, match=r"predictions\..*\(type string\): .*surrogates not allowed"):
+        store.write("predictions", *keys, [{"image_id": "x", "model": "m"}])
 
 
 @pytest.mark.skipif(not Path("/sys").is_dir(), reason="no file system that is read-only for everybody: /sys")

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xvcore.errors import StoreError
+from xvcore.errors import DamagedError, StoreError
+from xvcore.query import table
 from xvcore.store import SCHEMAS, Store
 from xvcore.store.publish import join_parts
 
@@ -126,6 +127,35 @@ def test_a_damaged_part_is_named_and_the_old_file_stays(filled):
     with pytest.raises(StoreError, match=r"damaged: .*parts/predictions/net-vs-1/b\.parquet"):
         filled.publish(RUN_ID)
     assert published(filled, "predictions").read_bytes() == before
+
+
+@pytest.mark.parametrize("region", ["footer", "pages"])
+def test_a_flipped_bit_of_a_published_file_is_noticed_or_lies_where_no_data_are(filled, region):
+    filled.publish(RUN_ID)
+    path = published(filled, "predictions")
+    whole, rows = path.read_bytes(), table(filled, "predictions")
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    places = range(start, len(whole), 13) if region == "footer" else range(4, start, 29)
+    n_noticed = 0
+    for at in places:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            found = table(filled, "predictions")
+        except DamagedError as error:
+            n_noticed += str(path) in str(error)
+        else:
+            pd.testing.assert_frame_equal(found, rows)
+    assert n_noticed > len(places) / 3
+    path.write_bytes(whole)
+    pd.testing.assert_frame_equal(table(filled, "predictions"), rows)
+
+
+def test_a_published_file_of_an_older_version_has_no_seal_and_is_read(filled):
+    filled.publish(RUN_ID)
+    path, rows = published(filled, "predictions"), table(filled, "predictions")
+    old = pq.read_table(path)
+    pq.write_table(old, path)
+    pd.testing.assert_frame_equal(table(filled, "predictions"), rows)
 
 
 def pairs(class_id, n):

@@ -5,6 +5,7 @@ import pytest
 from xvcore.errors import UnknownNameError
 from xvcore.store import SCHEMAS
 from xvcore.store.dictionary import data_dictionary
+from xvcore.store.schema import MAP
 
 TABLES = list(SCHEMAS)
 OF_THIS_FAMILY = {
@@ -70,3 +71,11 @@ def test_the_data_dictionary_names_every_column_of_every_table():
         for column in SCHEMAS[name].columns:
             assert f"| {column.name} |" in section
             assert column.description in section
+
+
+def test_the_data_dictionary_says_how_maps_are_added_up():
+    sections = {each.partition("\n")[0]: each for each in f"\n{data_dictionary()}".split("\n## ")[1:]}
+    for name in TABLES:
+        has_maps = any(column.type == MAP for column in SCHEMAS[name].columns)
+        assert ("cast first" in sections[name]) == has_maps, name
+    assert "np.float32" in sections["evidence"]

@@ -14,6 +14,7 @@ from xvcore.data.files import SUFFIXES, files_below, has_image_name, has_images,
 from xvcore.data.places import ImagesAt, files_at, is_url
 from xvcore.data.splits import split_of
 from xvcore.errors import DataError, unknown_name
+from xvcore.keys import typed_path
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ def existing_folder(kind: str, path: str | None) -> Path:
     """
     if path is None:
         raise DataError(f"dataset {kind} needs a folder: {kind}:PATH")
-    folder = Path(path).expanduser()
+    folder = typed_path(path, f"dataset {kind}:", DataError)
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"dataset {kind}: {folder} {problem}")

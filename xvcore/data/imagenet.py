@@ -16,6 +16,7 @@ from xvcore.data.imagefolder import ImageFolder, existing_folder, images_in, sub
 from xvcore.data.imagenet_truth import Near
 from xvcore.data.splits import split_of
 from xvcore.errors import DataError, unknown_name
+from xvcore.keys import typed_path
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +189,7 @@ def _spoken(splits: Iterable[_Split]) -> dict[str, str]:
 
 def _names(root: Path, names: str | None, wnids: list[str], spoken: Mapping[str, str]) -> Mapping[str, str]:
     if names is not None:
-        given = Path(names).expanduser()
+        given = typed_path(names, "names of classes", DataError)
         if not given.is_file():
             raise DataError(f"dataset imagenet: the file of class names {names} does not exist")
         found = _read_names(given)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from torchvision.models import AlexNet_Weights
 
 from xvcore.errors import LabelError
+from xvcore.keys import typed_path
 from xvcore.models.architecture import Output
 from xvcore.models.classifier import Classifier
 
@@ -95,7 +96,7 @@ def outputs_from(
         return None
     if labels is None:
         return tuple(known) if len(known) == n_classes else None
-    outputs = imagenet_outputs() if labels == "imagenet" else read_labels(Path(labels).expanduser())
+    outputs = imagenet_outputs() if labels == "imagenet" else read_labels(typed_path(labels, "labels", LabelError))
     if len(outputs) != n_classes:
         raise LabelError(f"labels {labels} name {len(outputs)} outputs, but {classifier} has {n_classes}")
     return outputs

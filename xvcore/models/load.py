@@ -10,7 +10,8 @@ from urllib.parse import unquote
 import torch
 from torch import nn
 
-from xvcore.errors import ParameterError, WeightsError, unknown_name
+from xvcore.errors import LabelError, ParameterError, WeightsError, unknown_name
+from xvcore.keys import typed_path
 from xvcore.models.architecture import Architecture, Output, PublishedWeights
 from xvcore.models.catalogue import find
 from xvcore.models.classifier import Classifier
@@ -120,7 +121,7 @@ def check_names(spec: str) -> None:
             address.number(key, low)
     labels = address.options.get("labels")
     if labels not in (None, "none", "imagenet"):
-        read_labels(Path(labels).expanduser())
+        read_labels(typed_path(labels, "labels", LabelError))
     weights = address.weights
     if weights is not None and weights != RANDOM and weights not in architecture.published and not is_url(weights):
         _existing(architecture, weights)
@@ -244,7 +245,7 @@ def _load(architecture: Architecture, address: Address) -> _Loaded:
 
 
 def _existing(architecture: Architecture, weights: str) -> Path:
-    path = Path(weights).expanduser()
+    path = typed_path(weights, f"weights of {architecture.name}", WeightsError)
     if not path.is_file():
         known = ", ".join((*architecture.published, RANDOM))
         raise WeightsError(f"weights {weights!r} of {architecture.name}: no such file, and none of {known}")

@@ -6,6 +6,8 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
+import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -236,15 +238,18 @@ _DAMAGED = (
     ArithmeticError,
     OSError,
     struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
 )
-"""What ``torch.load`` raises on files that are cut off or overwritten."""
+"""What ``torch.load``, and reading an archive, raise on files that are cut off or overwritten."""
 
 
 def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what is refused below anyway
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_records(path)
     except pickle.UnpicklingError as error:
         found = re.search(r"WeightsUnpickler error:\s*(.+?)(?= was not an allowed|\n|$)", str(error))
         reason = found.group(1) if found else str(error).partition("\n")[0]
@@ -256,6 +261,22 @@ def _read_torch(path: Path) -> Any:
         raise WeightsError(
             f"weights {path}: torch cannot read it, it is damaged or no such file ({type(error).__name__}: {reason})"
         ) from error
+    return content
+
+
+def _check_records(path: Path) -> None:
+    """Raise where a record of an archive is not what was written: torch reads past their checksums.
+
+    A checksum of 0 stands for none: torch can be told to write so. Files of torch before 1.6 have none at all.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            if record.CRC:
+                with archive.open(record) as file:
+                    while file.read(1 << 20):
+                        pass
 
 
 def _read_safetensors(path: Path) -> StateDict:

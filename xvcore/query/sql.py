@@ -55,8 +55,10 @@ def answer(store: Store, sql: str) -> pa.Table:
         _seal(connection, store)
         _refuse_others(connection, sql)
         return connection.sql(sql).to_arrow_table()
-    except duckdb.Error as error:
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
         raise QueryError(_reason(store, error)) from error
+    except duckdb.Error as error:
+        raise QueryError(_damage_asked_for(store, sql) or _reason(store, error)) from error
 
 
 def connect(store: Store) -> "duckdb.DuckDBPyConnection":
@@ -144,6 +146,12 @@ def _create_view(connection: Any, store: Store, table: Table) -> None:
         else:
             whole = _view(store, table, [])
             connection.execute(whole.replace(" where false", f" where error({_quoted(damage)}) is null"))
+
+
+def _damage_asked_for(store: Store, sql: str) -> str | None:
+    """Return what is wrong with a file of a table that a query names; DuckDB does not say which file it read."""
+    named = [SCHEMAS[name] for name in SCHEMAS if re.search(rf"\b{name}\b", sql)]
+    return next(filter(None, (_damage(store, table, files(store, table)) for table in named)), None)
 
 
 def _damage(store: Store, table: Table, found: list[File]) -> str | None:

@@ -14,7 +14,7 @@ from xvcore.query.files import File, files
 from xvcore.query.filters import Filter, Filters, parse
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.frame import data_frame
-from xvcore.store.parquet import conform
+from xvcore.store.parquet import conform, is_as_sealed, read_tail
 from xvcore.store.place import foreign_errors
 from xvcore.store.read import check_schema, read_file
 
@@ -113,6 +113,11 @@ def _scanned(store: Store, schema: Table, file: File, names: list[str], wanted: 
     system = pafs.LocalFileSystem() if place.is_local else pafs.PyFileSystem(pafs.FSSpecHandler(place.filesystem))
     where = f"{store.url}/{file.path}"
     try:
+        with system.open_input_file(place.path(file.path)) as opened:
+            if not is_as_sealed(read_tail(opened)):
+                raise DamagedError(
+                    f"damaged: {where}: its footer is not the one that was written; publish the run again"
+                )
         source = ds.dataset([place.path(file.path)], schema=schema.arrow, format=_FORMAT, filesystem=system)
         check_schema(schema, next(source.get_fragments()).physical_schema, where, file.path)
         return conform(schema, source.to_table(columns=names, filter=wanted.condition), names)

@@ -2,7 +2,14 @@
 
 import pyarrow as pa
 
-from xvcore.store.schema import SCHEMAS, Column, Table
+from xvcore.store.schema import MAP, SCHEMAS, Column, Table
+
+_CAST = (
+    "Maps ({names}) are 16-bit floats, and some programs add them in 16 bits, to some per cent beside the sum: cast "
+    "first, `np.asarray(cell, np.float32).sum()` in pandas, "
+    '`pl.col("{name}").cast(pl.List(pl.Float32)).list.sum()` in polars; DuckDB reads them as 32-bit floats. '
+    "A missing map is null, not an empty one."
+)
 
 
 def data_dictionary() -> str:
@@ -16,6 +23,9 @@ def _section(table: Table) -> str:
     rows = "\n".join(
         f"| {column.name} | {_type(column)} | {column.unit} | {_words(column)} |" for column in table.columns
     )
+    maps = [column.name for column in table.columns if column.type == MAP]
+    if maps:
+        note += "\n\n" + _CAST.format(names=", ".join(f"`{name}`" for name in maps), name=maps[0])
     return f"{head}{note}\n\n| column | type | unit | what it is |\n|---|---|---|---|\n{rows}"
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,9 @@ from xvcore.store.schema import Column, Table
 
 SEAL = b"xv-crc32"
 """Stands before the CRC-32 of a part."""
+FOOTER_SEAL = b"xv-crcft"
+"""Stands before the CRC-32 of the footer of a published file, which is too large to be read for a few rows."""
+SEAL_BYTES = len(SEAL) + 4
 _ENCODINGS = {"split": "BYTE_STREAM_SPLIT", "delta": "DELTA_BINARY_PACKED"}
 
 
@@ -63,24 +67,54 @@ def sealed(data: bytes) -> bytes:
     Checksums of pages do not cover the footer, in which a bit may turn the name or the type of a column. A file that
     another program writes anew has no seal any more.
     """
-    start = _footer(data)
+    start = len(data) - _footer_bytes(data[-_END:])
     return data[:start] + SEAL + zlib.crc32(data).to_bytes(4, "little") + data[start:]
 
 
+def seal_footer(path: Path) -> None:
+    """Put the CRC-32 of a file's footer before it; checksums of pages cover the rest that is read."""
+    with path.open("r+b") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(size - _END)
+        start = size - _footer_bytes(file.read())
+        file.seek(start)
+        footer = file.read()
+        file.seek(start)
+        file.write(FOOTER_SEAL + zlib.crc32(footer).to_bytes(4, "little") + footer)
+
+
+def read_tail(file: pa.NativeFile) -> bytes:
+    """Return the end of a file with the seal of its footer, for :func:`is_as_sealed`."""
+    size = file.size()
+    wanted = _footer_bytes(file.read_at(_END, max(size - _END, 0))) + SEAL_BYTES
+    tail: bytes = file.read_at(min(wanted, size), max(size - wanted, 0))
+    return tail
+
+
 def is_as_sealed(data: bytes) -> bool:
-    """Say whether a file's bytes are those that were sealed; True for one without a seal."""
-    start = _footer(data)
+    """Say whether a file, or its footer alone, is as it was sealed; True for one without a seal.
+
+    Parameters
+    ----------
+    data : the file; of one whose footer alone is sealed, the end will do
+    """
+    start = len(data) - _footer_bytes(data[-_END:])
     end = start - 4
-    if data[end - len(SEAL) : end] != SEAL:
+    seal = data[end - len(SEAL) : end] if end >= len(SEAL) else b""
+    if seal not in (SEAL, FOOTER_SEAL):
         return True
     view = memoryview(data)
-    crc = zlib.crc32(view[start:], zlib.crc32(view[: end - len(SEAL)]))
-    return crc == int.from_bytes(data[end:start], "little")
+    before = zlib.crc32(view[: end - len(SEAL)]) if seal == SEAL else 0
+    return zlib.crc32(view[start:], before) == int.from_bytes(data[end:start], "little")
 
 
-def _footer(data: bytes) -> int:
-    """Return where the footer begins: its length stands before the last four bytes."""
-    return len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+_END = 8
+"""Bytes after the footer: its length, and the sign of the format."""
+
+
+def _footer_bytes(end: bytes) -> int:
+    """Return the bytes from the footer on, given the last eight."""
+    return _END + int.from_bytes(end[-_END:-4], "little")
 
 
 def conform(table: Table, rows: pa.Table, names: Sequence[str] | None = None) -> pa.Table:

@@ -2,7 +2,9 @@
 
 import os
 import sys
+import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,13 @@ _FOREIGN_ERRORS = (
     ("gcsfs.retry", "HttpError"),
 )
 
+_NO_STORE = (
+    *(ImportError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError),
+    *(zipfile.BadZipFile, tarfile.TarError),
+)
+"""What fsspec raises at an address that no folder has: of a kind it does not know, that takes more than an address, or
+is read otherwise (``data:``, ``reference:``)."""
+
 
 class Place:
     """A folder that files are read from and written to by a path relative to it.
@@ -36,7 +45,7 @@ class Place:
     Raises
     ------
     StoreError
-        No URL at all, its file system is unknown, or its library is not installed.
+        No URL at all, none that a folder has, its file system is unknown, or its library is not installed.
     """
 
     def __init__(self, url: str | Path, **storage_options: Any) -> None:
@@ -46,8 +55,8 @@ class Place:
         try:
             with self.failures("open"):
                 self.filesystem, root = fsspec.core.url_to_fs(self.url, **storage_options)
-        except (ImportError, ValueError) as error:
-            raise StoreError(f"cannot open {self.url}: {error}") from error
+        except _NO_STORE as error:
+            raise StoreError(f"cannot open {self.url}: {type(error).__name__}: {in_one_line(error)}") from error
         protocol = self.filesystem.protocol
         self.is_local = "file" in (protocol if isinstance(protocol, tuple) else (protocol,))
         self.root = str(root).rstrip("/")
@@ -81,6 +90,9 @@ class Place:
                 data: bytes = Path(path).read_bytes() if self.is_local else self.filesystem.cat_file(path)
             except FileNotFoundError:
                 return None
+            except _NO_STORE as error:
+                reason = f"{type(error).__name__}: {in_one_line(error)}"
+                raise StoreError(f"cannot read {self.url}/{relative}: {reason}") from error
             return data
 
     def has(self, relative: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xvcore.store.parquet import footer, options
+from xvcore.store.parquet import footer, options, seal_footer
 from xvcore.store.place import Place
 from xvcore.store.rows import check_unique
 from xvcore.store.schema import Table
@@ -37,16 +37,18 @@ def join_parts(
     n_rows = n_waiting = 0
     of_file = {table.owner, table.shard or table.owner}
     schema = table.arrow.with_metadata(footer(table, facts))
-    with replacing(place, relative) as temporary, pq.ParquetWriter(temporary, schema, **options(table)) as writer:
-        for name, part in parts:
-            check_unique(table, part, of_file=of_file, where=f", class {name!r}")
-            if waiting and n_waiting + part.num_rows > table.rows_per_group:
+    with replacing(place, relative) as temporary:
+        with pq.ParquetWriter(temporary, schema, **options(table)) as writer:
+            for name, part in parts:
+                check_unique(table, part, of_file=of_file, where=f", class {name!r}")
+                if waiting and n_waiting + part.num_rows > table.rows_per_group:
+                    _write(writer, waiting, table)
+                    waiting, n_waiting = [], 0
+                waiting.append(part)
+                n_rows, n_waiting = n_rows + part.num_rows, n_waiting + part.num_rows
+            if waiting:
                 _write(writer, waiting, table)
-                waiting, n_waiting = [], 0
-            waiting.append(part)
-            n_rows, n_waiting = n_rows + part.num_rows, n_waiting + part.num_rows
-        if waiting:
-            _write(writer, waiting, table)
+        seal_footer(temporary)
     return n_rows
 
 

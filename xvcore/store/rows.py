@@ -32,7 +32,8 @@ def arrow_table(table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table, keys
     arrays = []
     for column in table.columns:
         if column.name not in given:
-            array = pa.array([keys.get(column.name)], column.type).take(pa.array(np.zeros(n_rows, dtype=np.int64)))
+            array = _converted(table, column, [keys.get(column.name)])
+            array = array.take(pa.array(np.zeros(n_rows, dtype=np.int64)))
         elif isinstance(rows, pa.Table):
             array = _cast(table, column, rows.column(column.name).combine_chunks())
         else:

@@ -43,7 +43,7 @@ def count(run: Run[VisualSummaries], class_id: str) -> Counts:
 
 
 def best_summaries(run: Run[VisualSummaries], done: pd.DataFrame) -> Iterator[Thumbnail]:
-    """Yield strips of regions: the first summary by score of each class, those with the largest causal drop first.
+    """Yield strips of regions: the summary of each class without which most is lost, the largest drop first.
 
     Then each class's second, and so on; of many classes, some that are spread evenly over all.
     """
@@ -53,8 +53,9 @@ def best_summaries(run: Run[VisualSummaries], done: pd.DataFrame) -> Iterator[Th
     clusters = pd.concat(
         [run.store.read("clusters", run.run_id, each, columns=CLUSTER_COLUMNS) for each in spread(fruitful, N_CLASSES)]
     )
-    accepted = clusters[clusters["accepted"].astype(bool)]
-    place = accepted.groupby("class_id")["position"].rank(method="first").astype(int)
+    accepted = clusters[clusters["accepted"].astype(bool)].sort_values(["class_id", "position"])
+    drops = accepted["prob_drop"].fillna(-float("inf"))
+    place = drops.groupby(accepted["class_id"]).rank(method="first", ascending=False).astype(int)
     shown = accepted.assign(place=place).sort_values(["place", "prob_drop", "class_id"], ascending=[True, False, True])
     names = dict(zip(done["class_id"], done["class_name"], strict=True))
     for row in records(shown):

@@ -78,9 +78,9 @@ class Cluster:
     colour: int
 
     @property
-    def number(self) -> int:
-        """The place by score, from 1."""
-        return int(self.row["position"])
+    def is_idle(self) -> bool:
+        """Whether nothing of the probability is lost when its region alone is hidden."""
+        return self.row["prob_drop"] is not None and self.row["prob_drop"] <= 0
 
     @property
     def anchor(self) -> str:
@@ -117,7 +117,7 @@ class ClassData:
     entry : the class and the network
     images : those that were read, in the order of their ids
     unreadable : predictions or masks whose ``error`` says why there is none, as (image id, what, error)
-    clusters : accepted ones first, best first
+    clusters : accepted ones first, those first without which most is lost
     size : height and width of the network's input in pixels
     """
 
@@ -218,7 +218,7 @@ def box_of(row: Row) -> tuple[int, int, int, int]:
 
 def _clusters(rows: Sequence[Row], parts: Sequence[Row], regions: Mapping[int, Region]) -> tuple[Cluster, ...]:
     shares = {row["cluster_id"]: row for row in parts}
-    ordered = sorted(rows, key=lambda row: (not row["accepted"], row["position"]))
+    ordered = sorted(rows, key=_order)
     found = []
     n_accepted = 0
     for row in ordered:
@@ -236,6 +236,12 @@ def _clusters(rows: Sequence[Row], parts: Sequence[Row], regions: Mapping[int, R
         found.append(Cluster(filled, kept, others, n_accepted % 10 if row["accepted"] else -1))
         n_accepted += bool(row["accepted"])
     return tuple(found)
+
+
+def _order(row: Row) -> tuple[bool, bool, float, int]:
+    """Return what clusters are sorted by: summaries by what is lost without them, rejected clusters by their score."""
+    drop = row["prob_drop"] if row["accepted"] else None
+    return not row["accepted"], drop is None, 0.0 if drop is None else -float(drop), int(row["position"])
 
 
 def _failures(predictions: Sequence[Row], masks: Any) -> list[tuple[str, str, str]]:

@@ -191,12 +191,14 @@ def _bars(image: ImageView) -> list[tuple[str, float | int, str]]:
 
 
 def _sorted_regions(regions: Sequence[Region], clusters: Mapping[int, Cluster]) -> tuple[list[Region], list[Region]]:
-    """Return the regions that stand for a cluster and the others; best cluster first, best region first."""
+    """Return the regions that stand for a cluster and the others, in the order of the clusters, best region first."""
+    places = {cluster_id: place for place, cluster_id in enumerate(clusters)}
 
     def place(region: Region) -> tuple[bool, int, float]:
-        cluster = clusters.get(region.row["cluster_id"])
+        cluster_id = region.row["cluster_id"]
         similarity = -(region.row["sim_exemplar"] or 0.0)
-        return (True, 0, similarity) if cluster is None else (cluster.colour < 0, cluster.number, similarity)
+        cluster = clusters.get(cluster_id)
+        return (True, 0, similarity) if cluster is None else (cluster.colour < 0, places[cluster_id], similarity)
 
     ordered = sorted(regions, key=place)
     return [each for each in ordered if each.row["kept"]], [each for each in ordered if not each.row["kept"]]
