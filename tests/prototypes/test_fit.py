@@ -78,6 +78,16 @@ def test_a_pruned_class_keeps_its_strongest_prototypes_and_the_rest_is_zero(feat
         assert set(full.kept[label].nonzero().flatten().tolist()) == set(added.topk(2).indices.tolist())
 
 
+def test_weights_that_sparsity_took_to_zero_come_back_where_they_are_needed(features):
+    train, held_out = parts(features)
+    head = new_head(features, outputs="sigmoid")
+    head.raw.data.zero_()
+    fit = Fit(head, Recipe(epochs=25, batch_size=16, learning_rate=0.1, sparsity=0.02, patience=25), seed=0)
+    fit(train, held_out)
+    assert fit.measured(held_out)[1] > 0.9
+    assert (head.weights() == 0).any()
+
+
 def test_early_stopping_keeps_the_best_epoch(features):
     train, held_out = parts(features)
     shuffled = Features(held_out.maps, held_out.labels.roll(1))  # what is learned is wrong there

@@ -219,6 +219,8 @@ class Fit:
             self._optimiser.zero_grad()
             loss.backward()
             self._optimiser.step()
+            if isinstance(self.module, Head):
+                self.module.project()
             total += float(loss.detach()) * len(chosen)
             right += float((scores.argmax(dim=1) == labels).sum())
         return {"loss": total / len(train), "accuracy": right / len(train)}
@@ -264,7 +266,7 @@ def prune(head: Head, train: Features, per_class: int) -> None:
 
 
 def started(head: Head, scale: float, seed: int) -> None:
-    """Set a head's start: the identity, and small positive weights.
+    """Set a head's start: the identity, small positive weights, and sigmoids at one class in as many as there are.
 
     Parameters
     ----------
@@ -275,4 +277,6 @@ def started(head: Head, scale: float, seed: int) -> None:
     weights = torch.rand(head.raw.shape, generator=torch.Generator().manual_seed(seed)) * START + 1e-4
     with torch.no_grad():
         head.scale.fill_(scale)
+        if head.options.outputs == "sigmoid":
+            head.bias.fill_(-math.log(max(1, len(head.bias) - 1)))
         head.raw.copy_(weights if head.options.positivity == "relu" else torch.expm1(weights).log())

@@ -127,8 +127,14 @@ class Head(nn.Module):
         """Return W for the features as they come, at least 0; in the preserving mode ``A Uᵀ``, of either sign."""
         if self.is_preserving:
             return self.raw @ self.rotation.matrix().mT
-        positive = F.relu(self.raw) if self.options.positivity == "relu" else F.softplus(self.raw)
+        positive = F.softplus(self.raw) if self.options.positivity == "softplus" else _rectified(self.raw)
         return positive * self.kept / self.scale
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Take raw weights below 0 back to 0, where a gradient still reaches them."""
+        if self.options.positivity == "relu" and not self.is_preserving:
+            self.raw.clamp_(min=0)
 
     def turned(self, maps: Channels) -> Channels:
         """Return the maps of the prototypes, ``U Z``, of batch × positions × channels."""
@@ -154,6 +160,11 @@ class Head(nn.Module):
         weights = self.weights()
         values = turned.mean(dim=1) if self.is_preserving else found.values
         return Decision(F.linear(values, weights, self.bias), values, weights, self.bias, found)
+
+
+def _rectified(raw: Tensor) -> Tensor:
+    """Return relu, whose gradient is 1 at 0 too: a weight that was taken to 0 can come back."""
+    return raw + (raw.clamp_min(0) - raw).detach()
 
 
 class InfoDisent(nn.Module):
