@@ -56,7 +56,13 @@ def plant(run: Run, class_id: str, seconds: float, **changes: object) -> None:
     announce(run, CLASSES)
     times = {verb: seconds * (4 if verb == "match" else 1) for verb in VERBS}
     counts = {"attempt": 1, "n_images": N_IMAGES, "n_regions": 60}
-    record = {"status": "complete", "seconds_by_stage": times, "device": "cuda: NVIDIA H200", **counts}
+    record = {
+        "status": "complete",
+        "seconds_by_stage": times,
+        "device": "cuda: NVIDIA H200",
+        "rows_by_table": {},
+        **counts,
+    }
     run.store.write("class_runs", run.run_id, class_id, [{**record, **changes}])
 
 

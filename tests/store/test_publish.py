@@ -196,8 +196,8 @@ def test_publishing_holds_one_row_group_in_memory_not_the_run(store):
 
 def test_status_counts_the_classes_of_a_run(filled):
     row = filled.status().iloc[0].to_dict()
-    counts = {name: row[name] for name in row if name.startswith("n_")}
-    assert counts == {"n_running": 1, "n_complete": 1, "n_failed": 1, "n_skipped": 0, "n_pending": 0, "n_summaries": 3}
+    counts = {name: row[name] for name in row if name.startswith("n_") and row[name]}
+    assert counts == {"n_running": 1, "n_complete": 1, "n_failed": 1, "n_summaries": 3}
     assert (row["run_id"], row["model"], row["seconds"]) == (RUN_ID, "net", 6.0)
     filled.remove("class_runs", RUN_ID, "b")
     assert filled.status(RUN_ID)["n_pending"].tolist() == [1]

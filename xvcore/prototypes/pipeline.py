@@ -1,6 +1,6 @@
 """From a network to heads of prototypes, and from these to prototypes and decisions taken apart (InfoDisent, 2024)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -46,6 +46,31 @@ def strongest_of_classes(run: Run[Prototypes], done: pd.DataFrame) -> Iterator[T
                 yield Thumbnail(f"{names[class_id]} · prototype {best}", data, class_id)
 
 
+def accuracies(run: Run[Disentangle], _done: pd.DataFrame) -> Iterator[Thumbnail]:
+    """Yield for each training how well network, linear probe and head tell images that none of them was trained on."""
+    for training in run.store.classes_of("heads", run.run_id):
+        rows = run.store.read("heads", run.run_id, training, ["kind", "accuracy_tested", "n_tested"])
+        told = {row["kind"]: float(row["accuracy_tested"]) for row in records(rows) if pd.notna(row["accuracy_tested"])}
+        if told:
+            title = f"{training} · accuracy on {int(rows['n_tested'].max())} images that were kept from the training"
+            yield Thumbnail(title, _bars(told))
+
+
+def _bars(shares: Mapping[str, float]) -> bytes:
+    """Return a bar for each share as the text of an SVG."""
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="420" height="{len(shares) * 28}" font-family="sans-serif">'
+    ]
+    for place, (name, share) in enumerate(shares.items()):
+        middle = place * 28 + 14
+        lines += [
+            f'<text x="80" y="{middle + 5}" font-size="14" text-anchor="end" fill="#808080">{name}</text>',
+            f'<rect x="88" y="{middle - 9}" width="{260 * share:.1f}" height="18" fill="#3b7dd8"/>',
+            f'<text x="{96 + 260 * share:.1f}" y="{middle + 5}" font-size="14" fill="#808080">{share:.1%}</text>',
+        ]
+    return "\n".join([*lines, "</svg>"]).encode()
+
+
 pipelines.register(Disentangle.method)(
     Pipeline(
         settings=Disentangle,
@@ -53,6 +78,7 @@ pipelines.register(Disentangle.method)(
         stages=(PREDICT_DISTINCT, Stage("cache", None, cache)),
         count=predicted,
         gather=train_heads,
+        pictures=accuracies,
         caches=lambda run: {"features": cache_id(run)},
     )
 )
