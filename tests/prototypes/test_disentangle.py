@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from xvcore.prototypes.method.head import InfoDisent
 from xvcore.prototypes.settings import Disentangle
 from xvcore.prototypes.stages import cache as cached
 from xvcore.prototypes.stages import train_heads
-from xvcore.runs.pipeline import complete_class, complete_run
+from xvcore.runs.pipeline import complete_class, complete_run, pipelines
 from xvcore.runs.run import Run, RunSpec, announce, open_run
 
 SETTINGS = replaced(
@@ -204,3 +206,13 @@ def test_the_run_names_all_that_decides_it(done: Run) -> None:
     params = json.loads(done.store.runs()["params"].iloc[0])
     assert params["head"]["rotation"] == "cayley"
     assert params["recipe"]["epochs"] == 6
+
+
+def test_the_picture_of_a_run_has_a_bar_for_each_accuracy(done) -> None:
+    (shown,) = pipelines["disentangle"].pictures(done, pd.DataFrame())
+    heads = done.store.read("heads", done.run_id, "seed-0")
+    drawn = ElementTree.fromstring(shown.data)
+    bars = [each for each in drawn if each.tag.endswith("rect")]
+    told = heads["accuracy_tested"].dropna().tolist()
+    assert [float(each.get("width")) for each in bars] == pytest.approx([260 * each for each in told], abs=0.1)
+    assert shown.media_type == "image/svg+xml"
