@@ -119,5 +119,5 @@ def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str
 
 PREDICT = Stage("predict", "predictions", predict, also=("manifest",))
 """The first stage of every family and analysis."""
-PREDICT_DISTINCT = Stage("predict", "predictions", predict_distinct)
+PREDICT_DISTINCT = Stage("predict", "predictions", predict_distinct, also=("manifest",))
 """The first stage of a family for which an image that comes several times in a class is no further evidence."""
