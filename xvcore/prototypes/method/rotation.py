@@ -60,6 +60,8 @@ class Rotation(nn.Module):
         if self.training and self.free.requires_grad:
             with torch.autocast(self.free.device.type, enabled=False):
                 return rotation_of(self.free, self.mapping)
+        if self.free.is_meta:  # shapes alone are asked for
+            return self.free.detach()
         key = (id(self.free), self.free._version, self.free.dtype, str(self.free.device))
         if self._kept is None or self._kept[0] != key:
             with torch.inference_mode(mode=False), torch.no_grad():  # what is kept serves gradients of images too
