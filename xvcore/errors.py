@@ -1,7 +1,16 @@
 """Errors of the library: each names the value seen and the values allowed."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+# Errors of the libraries beneath fsspec that are no OSError; looked up only where the library is loaded.
+_FOREIGN_ERRORS = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("aiohttp.client_exceptions", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+)
 
 
 class XvError(Exception):
@@ -81,3 +90,8 @@ def unknown_name(kind: str, seen: str, known: Iterable[str]) -> UnknownNameError
 def in_one_line(error: Exception | str) -> str:
     """Return the message of an error without line breaks; messages end up in tables and on one line of a terminal."""
     return " ".join(str(error).split())
+
+
+def foreign_errors() -> tuple[type[Exception], ...]:
+    """Return the errors beside OSError that reading or writing by URL may raise, of the libraries that are loaded."""
+    return tuple(getattr(sys.modules[module], name) for module, name in _FOREIGN_ERRORS if module in sys.modules)

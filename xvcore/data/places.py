@@ -2,7 +2,6 @@
 
 import functools
 import posixpath
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +12,7 @@ from urllib.parse import urlsplit
 from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, find_class
 from xvcore.data.decode import MAX_BYTES
 from xvcore.data.files import HEAD, begins_like_image, has_image_name, has_suffix, is_image, walk
-from xvcore.errors import DataError, ImageError
-
-# Errors of the libraries beneath fsspec that are no OSError; looked up only where the library is loaded.
-_FOREIGN_ERRORS = (
-    ("botocore.exceptions", "BotoCoreError"),
-    ("botocore.exceptions", "ClientError"),
-    ("aiohttp.client_exceptions", "ClientError"),
-    ("gcsfs.retry", "HttpError"),
-)
+from xvcore.errors import DataError, ImageError, foreign_errors
 
 
 def is_url(path: str) -> bool:
@@ -159,7 +150,7 @@ class Files:
         """Turn errors of the libraries beneath fsspec into those of a connection."""
         try:
             yield
-        except _foreign_errors() as error:
+        except foreign_errors() as error:
             raise ConnectionError(f"{type(error).__name__}: {error}") from error
 
 
@@ -268,7 +259,3 @@ class ImagesAt(Images):
 def _check_size(n_bytes: int) -> None:
     if n_bytes > MAX_BYTES:
         raise ImageError(f"too large: {n_bytes} bytes, the limit is {MAX_BYTES}")
-
-
-def _foreign_errors() -> tuple[type[Exception], ...]:
-    return tuple(getattr(sys.modules[module], name) for module, name in _FOREIGN_ERRORS if module in sys.modules)

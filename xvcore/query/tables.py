@@ -9,13 +9,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
-from xvcore.errors import DamagedError, StoreError, in_one_line
+from xvcore.errors import DamagedError, StoreError, foreign_errors, in_one_line
 from xvcore.query.files import File, files
 from xvcore.query.filters import Filter, Filters, parse
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.frame import data_frame
 from xvcore.store.parquet import conform, is_as_sealed, read_tail
-from xvcore.store.place import foreign_errors
 from xvcore.store.read import check_schema, read_file
 
 Names = str | Sequence[str] | None
@@ -123,7 +122,7 @@ def _scanned(store: Store, schema: Table, file: File, names: list[str], wanted: 
         return conform(schema, source.to_table(columns=names, filter=wanted.condition), names)
     except pa.ArrowMemoryError as error:
         raise StoreError(f"cannot read {where}: the memory does not suffice: {in_one_line(error)}") from error
-    except (pa.ArrowException, ValueError, *foreign_errors()) as error:
+    except (pa.ArrowException, ValueError, OSError, *foreign_errors()) as error:
         raise DamagedError(f"damaged: {where}: {in_one_line(error)}; publish the run again") from error
 
 

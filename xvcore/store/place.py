@@ -1,7 +1,6 @@
 """Where a store is: a folder of a disk or of an object store (any fsspec URL), and what lies there."""
 
 import os
-import sys
 import tarfile
 import time
 import zipfile
@@ -12,18 +11,10 @@ from typing import Any
 
 import fsspec
 
-from xvcore.errors import StoreError, in_one_line
+from xvcore.errors import StoreError, foreign_errors, in_one_line
 
 TEMPORARY = ".tmp"
 """Files that are being written end so, and begin with a dot: every reader passes over them."""
-
-# Errors of the libraries beneath fsspec that are no OSError; looked up only where the library is loaded.
-_FOREIGN_ERRORS = (
-    ("botocore.exceptions", "BotoCoreError"),
-    ("botocore.exceptions", "ClientError"),
-    ("aiohttp.client_exceptions", "ClientError"),
-    ("gcsfs.retry", "HttpError"),
-)
 
 _NO_STORE = (
     *(ImportError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError),
@@ -72,7 +63,7 @@ class Place:
             yield
         except StoreError:
             raise
-        except foreign_errors() as error:
+        except (OSError, *foreign_errors()) as error:
             what = f"{self.url}/{relative}" if relative else self.url
             raise StoreError(f"cannot {doing} {what}: {type(error).__name__}: {in_one_line(error)}") from error
 
@@ -168,15 +159,6 @@ class Place:
                         path.unlink(missing_ok=True)
                         swept += 1
         return swept
-
-
-def foreign_errors() -> tuple[type[Exception], ...]:
-    """Return the errors that reading or writing may raise, of the libraries that are loaded."""
-    found: list[type[Exception]] = [OSError]
-    for module, name in _FOREIGN_ERRORS:
-        if module in sys.modules:
-            found.append(getattr(sys.modules[module], name))
-    return tuple(found)
 
 
 def _age(path: Path) -> float:
