@@ -92,6 +92,7 @@ def in_one_line(error: Exception | str) -> str:
     return " ".join(str(error).split())
 
 
-def foreign_errors() -> tuple[type[Exception], ...]:
-    """Return the errors beside OSError that reading or writing by URL may raise, of the libraries that are loaded."""
-    return tuple(getattr(sys.modules[module], name) for module, name in _FOREIGN_ERRORS if module in sys.modules)
+def foreign_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return ``others``, and what access by URL may raise beside OSError, of the libraries that are loaded."""
+    found = (getattr(sys.modules[module], name) for module, name in _FOREIGN_ERRORS if module in sys.modules)
+    return (*others, *found)

@@ -63,7 +63,7 @@ class Place:
             yield
         except StoreError:
             raise
-        except (OSError, *foreign_errors()) as error:
+        except foreign_errors(OSError) as error:
             what = f"{self.url}/{relative}" if relative else self.url
             raise StoreError(f"cannot {doing} {what}: {type(error).__name__}: {in_one_line(error)}") from error
 
