@@ -18,7 +18,7 @@ from xvcore.runs.images import records
 from xvcore.runs.run import Progress, Run, announce, chosen_classes, conclude, has_ended, is_concluded, known_row
 from xvcore.runs.settings import Settings
 from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
-from xvcore.runs.whole import are_whole, is_done, lost_joins
+from xvcore.runs.whole import are_whole, is_done, is_part_whole, lost_joins
 
 __all__ = [
     "Counts",
@@ -278,8 +278,7 @@ def _clear(run: Run[Settings], class_id: str, record: dict[str, Any]) -> set[str
     said = json.loads(record.get("rows_by_table") or "{}")
 
     def is_whole(table: str) -> bool:
-        n_rows = store.n_rows(table, run.run_id, class_id)
-        return n_rows is not None and said.get(table, n_rows) == n_rows
+        return is_part_whole(run, class_id, table, said.get(table))
 
     first = next((n for n, stage in enumerate(stages) if not all(map(is_whole, stage.tables))), len(stages))
     times = json.loads(record.get("seconds_by_stage") or "{}")

@@ -19,7 +19,13 @@ DONE = ("complete", "skipped")
 
 def are_whole(run: "Run[Any]", class_id: str, tables: Iterable[str]) -> bool:
     """Say whether a class has a part of each table, and each can be read."""
-    return all(run.store.n_rows(table, run.run_id, class_id) is not None for table in tables)
+    return all(is_part_whole(run, class_id, table) for table in tables)
+
+
+def is_part_whole(run: "Run[Any]", class_id: str, table: str, n_rows: int | None = None) -> bool:
+    """Say whether a class has a part of a table that can be read, of ``n_rows`` where that is known."""
+    found = run.store.n_rows(table, run.run_id, class_id)
+    return found is not None and n_rows in (None, found)
 
 
 def is_done(run: "Run[Any]", class_id: str, record: Mapping[str, Any]) -> bool:
@@ -28,8 +34,7 @@ def is_done(run: "Run[Any]", class_id: str, record: Mapping[str, Any]) -> bool:
         return False
     said = record.get("rows_by_table")
     rows: dict[str, int | None] = json.loads(said) if said else dict.fromkeys(needed(run.settings.method))
-    found = {table: run.store.n_rows(table, run.run_id, class_id) for table in rows}
-    return all(found[table] is not None and count in (None, found[table]) for table, count in rows.items())
+    return all(is_part_whole(run, class_id, table, n_rows) for table, n_rows in rows.items())
 
 
 def joined_parts(run: "Run[Any]") -> dict[str, list[str]]:
