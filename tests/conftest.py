@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,15 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found: set XV_TEST_DATA (looked in {folder})")
     return folder
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """Address of an S3 server on this machine (moto's); the test is skipped where moto or s3fs is not installed."""
+    moto = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    found = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    found.start()
+    host, port = found.get_host_and_port()
+    yield f"http://{host}:{port}"
+    found.stop()

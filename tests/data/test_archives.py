@@ -446,19 +446,8 @@ def test_tables_that_say_too_little_are_refused(tmp_path: Path, lines: list[str]
 # -- by URL ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def server():
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    found = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    found.start()
-    host, port = found.get_host_and_port()
-    yield f"http://{host}:{port}"
-    found.stop()
-
-
 @pytest.fixture
-def bucket(server, monkeypatch, request):
+def bucket(s3_server, monkeypatch, request):
     """An empty bucket, reached by what the environment says."""
     import s3fs
 
@@ -466,7 +455,7 @@ def bucket(server, monkeypatch, request):
         "ACCESS_KEY_ID": "test",
         "SECRET_ACCESS_KEY": "test",
         "DEFAULT_REGION": "us-east-1",
-        "ENDPOINT_URL": server,
+        "ENDPOINT_URL": s3_server,
     }
     for name, value in {**settings, "EC2_METADATA_DISABLED": "true"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 s3fs = pytest.importorskip("s3fs")
-moto = pytest.importorskip("moto.server")
+pytest.importorskip("moto.server")
 
 from xvcore.errors import StoreError  # noqa: E402
 from xvcore.query import connect, table  # noqa: E402
@@ -21,21 +21,12 @@ RUN = {"run_id": "net-vs-1", "model": "net", "status": "running", "method": "x",
 IMPATIENT = {"connect_timeout": 1, "read_timeout": 5, "retries": {"max_attempts": 0}}
 
 
-@pytest.fixture(scope="module")
-def server():
-    found = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    found.start()
-    host, port = found.get_host_and_port()
-    yield f"http://{host}:{port}"
-    found.stop()
-
-
 @pytest.fixture
-def options(server, monkeypatch):
+def options(s3_server, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("AWS_", "FSSPEC_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": server}}
+    return {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": s3_server}}
 
 
 @pytest.fixture
@@ -109,11 +100,11 @@ def test_a_damaged_object_is_named(store, cluster_rows):
         table(store, "clusters")
 
 
-def test_credentials_may_come_from_the_environment(store, url, server, monkeypatch):
+def test_credentials_may_come_from_the_environment(store, url, s3_server, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     assert Store(url, skip_instance_cache=True).runs()["run_id"].tolist() == ["net-vs-1"]
 
 
