@@ -1,5 +1,6 @@
 """What a report is made of: data sets, the methods run on each, networks, classes, a folder for each pair."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,13 @@ class Network:
     def model(self) -> str:
         """The key column."""
         return str(self.run["model"])
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the network's input in pixels."""
+        stated = json.loads(self.run["env"] or "{}").get("preprocessing", {}).get("input_px")
+        side = int(self.run["input_px"] or 224)
+        return (int(stated[0]), int(stated[1])) if stated else (side, side)
 
 
 @dataclass(frozen=True, slots=True)

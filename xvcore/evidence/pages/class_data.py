@@ -1,6 +1,5 @@
 """The evidence of a class as one network gives it: its tables, read once and laid out as images and patches."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -260,7 +259,7 @@ def read_evidence(store: Store, entry: Entry, image_pages: ImagePages, class_nam
     StoreError
         A damaged file.
     """
-    size = input_size(entry)
+    size = entry.network.input_size
     predictions = sorted(records(class_rows(store, entry, "predictions")), key=lambda row: str(row["image_id"]))
     names = image_names(str(row["image_id"]) for row in predictions)
     evidence: dict[str, list[Row]] = {}
@@ -286,16 +285,6 @@ def read_evidence(store: Store, entry: Entry, image_pages: ImagePages, class_nam
         tuple(_mean(row) for row in records(class_rows(store, entry, "evidence_means"))),
         size,
     )
-
-
-def input_size(entry: Entry) -> tuple[int, int]:
-    """Return height and width of the network's input in pixels."""
-    env = json.loads(entry.network.run["env"] or "{}")
-    stated = env.get("preprocessing", {}).get("input_px")
-    if stated:
-        return int(stated[0]), int(stated[1])
-    side = int(entry.network.run["input_px"] or 224)
-    return side, side
 
 
 def _patches(entry: Entry, rows: Sequence[Row], image_pages: ImagePages, class_names: Mapping[str, str]) -> list[Patch]:

@@ -1,6 +1,5 @@
 """The prototypes of a class as one network has them, and the decisions for its images: tables read once."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,8 +128,6 @@ def read_prototypes(store: Store, entry: Entry, shown: Mapping[str, Mapping[int,
         taken.setdefault(key[0], []).append(Taken(row, contributions.get(key, ())))
     weights = records(class_rows(store, entry, "prototype_weights", WEIGHT_COLUMNS))
     own = decisions[decisions["target_kind"] == "label"] if len(decisions) else decisions
-    stated = json.loads(entry.network.run["env"] or "{}").get("preprocessing", {}).get("input_px")
-    side = int(entry.network.run["input_px"] or 224)
     return ClassPrototypes(
         entry,
         tuple(
@@ -142,5 +139,5 @@ def read_prototypes(store: Store, entry: Entry, shown: Mapping[str, Mapping[int,
         tuple(sorted(weights, key=lambda row: -abs(float(row["mean_contribution"])))),
         mean(own["n_active"]) if len(own) else None,
         shown[entry.network.run_id],
-        (int(stated[0]), int(stated[1])) if stated else (side, side),
+        entry.network.input_size,
     )

@@ -109,8 +109,7 @@ class _Images:
             if entry.network is network
         }
         self._found: dict[str, dict[str, tuple[str, str | None]]] = {}
-        side = int(network.run["input_px"] or 224)
-        self.size = (side, side)
+        self.size = network.input_size
 
     def class_page(self, row: Row) -> str | None:
         """Return the page of a row's class."""

@@ -256,5 +256,4 @@ def _size(entry: Entry, masks: Any) -> tuple[int, int]:
         if row["rle"] is not None:
             height, width = row["rle"]["size"]
             return int(height), int(width)
-    side = int(entry.network.run["input_px"] or 224)
-    return side, side
+    return entry.network.input_size
