@@ -9,9 +9,9 @@ from xvcore.data.dataset import ClassInfo, ObjectBox, datasets, find_class
 from xvcore.data.files import files_below
 from xvcore.data.imagefolder import ImageFolder, existing_folder
 from xvcore.data.matlab import read_mat, structs, texts, variable
-from xvcore.errors import DataError, unknown_name
+from xvcore.data.splits import check_official
+from xvcore.errors import DataError
 
-SPLITS = ("train", "test", "all")
 _CORNERS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 _TEST = "cars_test_annos_withlabels.mat"
 
@@ -64,8 +64,7 @@ def cars(path: str | None, *, split: str = "all") -> Cars:
     DataError
         No such folder or split, not laid out as Stanford Cars, or no image on the disk.
     """
-    if split not in SPLITS:
-        raise DataError(str(unknown_name("split of cars:", split, SPLITS)))
+    check_official("cars", split)
     root = existing_folder("cars", path)
     root = root / "stanford_cars" if (root / "stanford_cars").is_dir() else root
     old = _find(root, "cars_annos.mat")
@@ -128,13 +127,12 @@ def _new(root: Path, split: str) -> tuple[list[_Row], list[str]]:
 
 
 def _row(file: Path, fields: Mapping[str, Any], image_id: str, split: str) -> _Row:
-    """Return an annotation; its corners are pixels that belong to the box, counted from 1."""
+    """Return an annotation."""
     try:
         number = int(_field(file, fields, "class"))
         box = None
         if all(each in fields for each in _CORNERS):
-            left, top, right, bottom = (float(fields[each]) for each in _CORNERS)
-            box = ObjectBox(image_id, left - 1, top - 1, right - left + 1, bottom - top + 1)
+            box = ObjectBox.between(image_id, *(float(fields[each]) for each in _CORNERS))
     except (TypeError, ValueError) as error:
         raise DataError(f"{file}: {image_id}: {error}") from error
     return _Row(image_id, split, number, box)

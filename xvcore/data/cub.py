@@ -9,9 +9,9 @@ from typing import TypeVar
 from xvcore.data.dataset import ClassInfo, ObjectBox, PartBox, datasets
 from xvcore.data.files import files_below
 from xvcore.data.imagefolder import ImageFolder, existing_folder
-from xvcore.errors import DataError, unknown_name
+from xvcore.data.splits import check_official
+from xvcore.errors import DataError
 
-SPLITS = ("train", "test", "all")
 Row = TypeVar("Row")
 
 
@@ -76,8 +76,7 @@ def cub(path: str | None, *, split: str = "all") -> Cub:
     DataError
         No such folder or split, not laid out as CUB-200-2011, or no image on the disk.
     """
-    if split not in SPLITS:
-        raise DataError(str(unknown_name("split of cub:", split, SPLITS)))
+    check_official("cub", split)
     folder = existing_folder("cub", path)
     folder = folder / "CUB_200_2011" if (folder / "CUB_200_2011").is_dir() else folder
     numbers = _images(folder, split)

@@ -77,6 +77,11 @@ class ObjectBox:
     w: float
     h: float
 
+    @classmethod
+    def between(cls, image_id: str, left: float, top: float, right: float, bottom: float) -> "ObjectBox":
+        """Return the box of two corners that are pixels which belong to it, counted from 1, as in Matlab."""
+        return cls(image_id, left - 1, top - 1, right - left + 1, bottom - top + 1)
+
 
 @runtime_checkable
 class Dataset(Protocol):

@@ -10,9 +10,10 @@ from xvcore.data.dataset import ObjectBox, datasets
 from xvcore.data.files import files_below
 from xvcore.data.imagefolder import ImageFolder, class_of_folder, existing_folder
 from xvcore.data.matlab import read_mat, texts, variable
-from xvcore.errors import DataError, unknown_name
+from xvcore.data.splits import check_official
+from xvcore.errors import DataError
 
-SPLITS = ("train", "test", "all")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _MOST = 1_000_000
 """Bytes of an annotation that is read."""
 
@@ -33,7 +34,7 @@ class Dogs(ImageFolder):
         places = (above / "Annotation", above.parent / "annotations" / "Annotation")
         folder = next((each for each in places if each.is_dir()), places[0])
         files = ((record.image_id, folder / Path(record.image_id).with_suffix("")) for record in self.images(class_id))
-        return tuple(ObjectBox(image_id, *box) for image_id, file in files if file.is_file() for box in _boxes(file))
+        return tuple(box for image_id, file in files if file.is_file() for box in _boxes(file, image_id))
 
 
 @datasets.register("dogs")
@@ -54,8 +55,7 @@ def dogs(path: str | None, *, split: str = "all") -> Dogs:
     DataError
         No such folder or split, not laid out as Stanford Dogs, or no image on the disk.
     """
-    if split not in SPLITS:
-        raise DataError(str(unknown_name("split of dogs:", split, SPLITS)))
+    check_official("dogs", split)
     folder = existing_folder("dogs", path)
     root = next(
         (each for each in (folder / "Images", folder / "images" / "Images", folder / "images") if each.is_dir()), None
@@ -93,8 +93,8 @@ def _listed(folder: Path, name: str) -> set[str]:
     return set(texts(variable(file, read_mat(file), "file_list")))
 
 
-def _boxes(file: Path) -> Iterator[tuple[float, float, float, float]]:
-    """Yield the boxes of an annotation; its corners are pixels that belong to the box, counted from 1."""
+def _boxes(file: Path, image_id: str) -> Iterator[ObjectBox]:
+    """Yield the boxes of an annotation."""
     try:
         with file.open("rb") as opened:
             data = opened.read(_MOST + 1)
@@ -107,7 +107,6 @@ def _boxes(file: Path) -> Iterator[tuple[float, float, float, float]]:
         raise DataError(f"{file}: an annotation defines no entities")
     try:
         for box in ElementTree.fromstring(text).iter("bndbox"):
-            left, top, right, bottom = (float(box.findtext(each, "")) for each in ("xmin", "ymin", "xmax", "ymax"))
-            yield left - 1, top - 1, right - left + 1, bottom - top + 1
+            yield ObjectBox.between(image_id, *(float(box.findtext(each, "")) for each in _CORNERS))
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{file} is no annotation that can be understood: {error}") from error

@@ -22,6 +22,7 @@ from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_
 from xvcore.data.decode import decode
 from xvcore.data.files import has_images
 from xvcore.data.imagefolder import ImageFolder, existing_folder, images_in, sub_folders
+from xvcore.data.splits import check_official
 from xvcore.errors import DataError, ImageError, unknown_name
 
 SPLITS = ("train", "test")
@@ -253,8 +254,7 @@ def funnybirds(path: str | None, *, split: str = "all") -> FunnyBirds:
     DataError
         No such folder or split, not laid out as FunnyBirds, or no image on the disk.
     """
-    if split not in (*SPLITS, "all"):
-        raise DataError(str(unknown_name("split of funnybirds:", split, (*SPLITS, "all"))))
+    check_official("funnybirds", split)
     root = existing_folder("funnybirds", path)
     file = root / "classes.json"
     models = {}

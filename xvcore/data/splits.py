@@ -2,6 +2,10 @@
 
 import re
 
+from xvcore.errors import DataError, unknown_name
+
+OFFICIAL = ("train", "test", "all")
+"""What can be asked of a dataset that comes with lists of its training and test images."""
 WORDS = {
     **dict.fromkeys(("train", "training", "trainset", "trainingset"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "valset", "validset", "validationset", "dev"), "val"),
@@ -35,3 +39,9 @@ def split_in(path: str) -> str | None:
         if len(found) == 1:
             return found.pop()
     return None
+
+
+def check_official(kind: str, split: str) -> None:
+    """Refuse, with a DataError, what is none of :data:`OFFICIAL`."""
+    if split not in OFFICIAL:
+        raise DataError(str(unknown_name(f"split of {kind}:", split, OFFICIAL)))
