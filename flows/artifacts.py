@@ -18,9 +18,9 @@ from xvcore.errors import XvError
 from xvcore.query import table
 from xvcore.report import addresses
 from xvcore.runs.images import records
-from xvcore.runs.pipeline import pipelines
 from xvcore.runs.run import Run
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import pipelines
 from xvcore.runs.thumbnails import Thumbnail
 from xvcore.store import SCHEMAS, Store
 

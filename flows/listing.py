@@ -81,7 +81,8 @@ def _classes(dataset: str) -> Iterator[str]:
 
 
 def _parameters() -> Iterator[str]:
-    from xvcore.runs.pipeline import in_order, pipelines
+    from xvcore.runs.pipeline import in_order
+    from xvcore.runs.stage import pipelines
 
     for method in in_order(pipelines):
         yield f"# {method}"
@@ -94,7 +95,7 @@ def _plugins() -> Iterator[str]:
     from xvcore.plugins import plugins, problems
     from xvcore.report.family import families
     from xvcore.runs.demos import demos
-    from xvcore.runs.pipeline import pipelines
+    from xvcore.runs.stage import pipelines
     from xvcore.store import SCHEMAS
 
     for registry in (datasets, pipelines, families, demos, SCHEMAS):

@@ -10,8 +10,8 @@ import pytest
 
 from flows.artifacts import MAX_BYTES, MAX_ROWS, N_FAILURES, N_PICTURES, Findings, findings, markdown, table_rows
 from xvcore.data import open_dataset
-from xvcore.runs.pipeline import pipelines
 from xvcore.runs.run import Run, RunSpec, announce, open_run
+from xvcore.runs.stage import pipelines
 from xvcore.runs.thumbnails import Thumbnail
 from xvcore.visual_summaries.settings import VisualSummaries
 

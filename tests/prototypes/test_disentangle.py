@@ -15,8 +15,9 @@ from xvcore.prototypes.method.head import InfoDisent
 from xvcore.prototypes.settings import Disentangle
 from xvcore.prototypes.stages import cache as cached
 from xvcore.prototypes.stages import train_heads
-from xvcore.runs.pipeline import complete_class, complete_run, pipelines
+from xvcore.runs.pipeline import complete_class, complete_run
 from xvcore.runs.run import Run, RunSpec, announce, open_run
+from xvcore.runs.stage import pipelines
 
 SETTINGS = replaced(
     Disentangle(),

@@ -18,6 +18,7 @@ from xvcore.runs import pipeline
 from xvcore.runs.predict import Copies
 from xvcore.runs.run import RunSpec, announce, conclude, open_run
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import pipelines
 from xvcore.store import SCHEMAS, Store
 from xvcore.units.settings import TopUnits
 from xvcore.visual_summaries.settings import VisualSummaries
@@ -135,6 +136,6 @@ def test_a_copy_is_found_across_batches_and_a_pixel_makes_another_image() -> Non
 
 
 def test_analyses_take_the_images_as_they_are(tmp_path: Path) -> None:
-    accuracy = pipeline.pipelines["accuracy"].settings()
+    accuracy = pipelines["accuracy"].settings()
     run_id = run_through(folder_of(tmp_path / "again", copies=2), tmp_path / "store", accuracy)
     assert rows(tmp_path / "store", run_id, "predictions")["skipped"].isna().all()

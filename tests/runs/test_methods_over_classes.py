@@ -20,6 +20,7 @@ from xvcore.runs import pipeline
 from xvcore.runs.images import frozen_manifest, pictures
 from xvcore.runs.run import RunSpec, announce, conclude, has_ended, is_concluded, open_run
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import pipelines
 from xvcore.store import SCHEMAS, Store
 from xvcore.store.encode import map_array
 from xvcore.units.settings import TopUnits
@@ -193,5 +194,5 @@ def test_units_are_ranked_over_all_classes_and_those_shown_have_pictures(done) -
 
 
 def test_every_table_of_a_stage_has_a_schema() -> None:
-    for name in pipeline.pipelines:
-        assert all(stage.table in SCHEMAS for stage in pipeline.pipelines[name].stages if stage.table)
+    for name in pipelines:
+        assert all(stage.table in SCHEMAS for stage in pipelines[name].stages if stage.table)

@@ -15,9 +15,9 @@ from xvcore.evidence.settings import PatchEvidence
 from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.images import frozen_manifest
-from xvcore.runs.pipeline import pipelines
 from xvcore.runs.run import Run, RunSpec, announce, conclude, open_run
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import pipelines
 from xvcore.runs.thumbnails import FINE_PX, beside, sheet, spread
 from xvcore.store.encode import picture
 from xvcore.units.settings import TopUnits

@@ -27,12 +27,13 @@ from xvcore.errors import LabelError, XvError
 from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.run import RunSpec, announce, chosen_classes, conclude, open_run
+from xvcore.runs.stage import pipelines
 from xvcore.store import SCHEMAS, Store
 from xvcore.visual_summaries.method.proposals import SelectiveSearch
 from xvcore.visual_summaries.settings import VisualSummaries
 from xvcore.visual_summaries.stages.propose import proposals_id
 
-STAGES = pipeline.pipelines["visual-summaries"].stages
+STAGES = pipelines["visual-summaries"].stages
 QUICK = {
     "skip_misclassified": "false",
     "mask.smooth_steps": "12",

@@ -19,6 +19,7 @@ from xvcore.runs.costs import Cost, Rates, Sample, fitted, images_at_bound, thro
 from xvcore.runs.plan import Plan, Work, planned
 from xvcore.runs.run import Run, RunSpec, announce, conclude, open_run
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import pipelines
 from xvcore.store import Store
 from xvcore.units.settings import TopUnits
 from xvcore.visual_summaries.settings import VisualSummaries
@@ -35,7 +36,7 @@ TINY = {
     "mask.crisp_variation_weight": "0",
     "proposals.n_boxes": "30",
 }
-VERBS = [stage.verb for stage in pipeline.pipelines["visual-summaries"].stages]
+VERBS = [stage.verb for stage in pipelines["visual-summaries"].stages]
 
 
 def opened(store: Path, settings: Settings | None = None, **changes: object) -> Run:
@@ -261,7 +262,7 @@ def test_a_measured_plan_is_borne_out_by_the_run(settings: Settings, measured_an
     assert (work.n_done, work.n_images) == (0, (N_IMAGES,) * 2)
     assert work.rates.device.startswith("cpu: ")
     assert f"measured now: 4 images of {CLASSES[0]}, 4 past the gate" in work.rates.source
-    stages = [stage.verb for stage in pipeline.pipelines[settings.method].stages]
+    stages = [stage.verb for stage in pipelines[settings.method].stages]
     assert [verb for verb in work.seconds_by_stage if verb != "gather"] == stages
     assert ("gather" in work.seconds_by_stage) == (settings.method != "visual-summaries")
     assert all(seconds >= 0 for seconds in work.seconds_by_stage.values())

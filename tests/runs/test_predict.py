@@ -17,8 +17,8 @@ from xvcore.models import Preprocessing, wrap
 from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.images import frozen_manifest, pictures
-from xvcore.runs.pipeline import pipelines
 from xvcore.runs.run import Run, RunSpec, announce, conclude, open_run
+from xvcore.runs.stage import pipelines
 
 CLASSES = ("one", "other")
 QUICK = {"throughput.batch_size": "1", "throughput.n_batches": "1", "throughput.n_warm": "0"}

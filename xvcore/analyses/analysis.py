@@ -16,8 +16,8 @@ import torch
 from xvcore.analyses.questions.scores import Sample
 from xvcore.registry import Registry
 from xvcore.runs.images import batches, passed_images, records
-from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
+from xvcore.runs.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ import pandas as pd
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.compare import compare, comparison_id
 from xvcore.runs.images import records
-from xvcore.runs.pipeline import Pipeline, pipelines, predicted
+from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT
 from xvcore.runs.run import Run
+from xvcore.runs.stage import Pipeline, pipelines
 from xvcore.runs.thumbnails import Thumbnail
 
 

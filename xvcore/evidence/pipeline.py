@@ -7,9 +7,10 @@ import pandas as pd
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.evidence.stages.explain import explain, gather_patches
 from xvcore.runs.images import records
-from xvcore.runs.pipeline import Pipeline, Stage, pipelines, predicted
+from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
+from xvcore.runs.stage import Pipeline, Stage, pipelines
 from xvcore.runs.thumbnails import Thumbnail, sheet, spread
 from xvcore.store.encode import encoded
 

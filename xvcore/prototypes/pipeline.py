@@ -10,9 +10,10 @@ from xvcore.prototypes.stages.decompose import decompose
 from xvcore.prototypes.stages.gather import gather_prototypes
 from xvcore.prototypes.stages.train_heads import train_heads
 from xvcore.runs.images import records
-from xvcore.runs.pipeline import Counts, Pipeline, Stage, pipelines, predicted
+from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
+from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
 from xvcore.runs.thumbnails import Thumbnail, sheet, spread
 from xvcore.store.encode import encoded
 

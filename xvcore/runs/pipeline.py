@@ -17,28 +17,8 @@ from xvcore.runs.device import device_name, forget_peak, peak_bytes
 from xvcore.runs.images import records
 from xvcore.runs.run import Progress, Run, announce, chosen_classes, conclude, has_ended, is_concluded, known_row
 from xvcore.runs.settings import Settings
-from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
+from xvcore.runs.stage import Counts, Stage, pipelines
 from xvcore.runs.whole import are_whole, is_done, is_part_whole, lost_joins
-
-__all__ = [
-    "Counts",
-    "Pipeline",
-    "Stage",
-    "begin",
-    "complete_class",
-    "complete_run",
-    "fail",
-    "finish",
-    "gather",
-    "has_gather",
-    "in_order",
-    "is_complete",
-    "pipelines",
-    "predicted",
-    "reason_of_failure",
-    "run_stage",
-    "stages_of",
-]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -9,9 +9,9 @@ import torch
 from xvcore.data import Batch
 from xvcore.ops.probability import n_not_finite, ranks
 from xvcore.runs.images import batches, frozen_manifest
-from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import Stage
 
 logger = logging.getLogger(__name__)
 

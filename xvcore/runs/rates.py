@@ -19,6 +19,7 @@ from xvcore.runs.device import device_name
 from xvcore.runs.images import records
 from xvcore.runs.run import Run, announce, open_run
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import pipelines
 from xvcore.store import SCHEMAS, Store
 from xvcore.store.schema import Growth
 
@@ -72,7 +73,7 @@ def _measured(run: Run[Settings], class_ids: Sequence[str], stores: Mapping[int,
     samples, (gather_seconds, gather_bytes) = [each.sample for each in found], found[-1].gather
     source = f"measured now: {samples[-1].n_images} images of {class_id}, {found[-1].n_used} past the gate"
     rates = _rates(run, device_name(run.classifier.device), source, samples, fitted)
-    power = 1 if pipeline.pipelines[run.settings.method].gathers_by == "class" else 0
+    power = 1 if pipelines[run.settings.method].gathers_by == "class" else 0
     return dataclasses.replace(
         rates,
         gather_seconds=rates.gather_seconds or Cost((*[0.0] * power, gather_seconds)),
@@ -118,7 +119,7 @@ def _computed(run: Run[Settings], class_id: str) -> _Computed:
     after = _bytes_by_table(run.store)
     gathered = sum((1 + SCHEMAS[table].is_published) * (after[table] - then[table]) for table in after)
     n_bytes = {table: then[table] - before[table] for table in then if then[table] > before[table]}
-    n_used = pipeline.pipelines[run.settings.method].count(run, class_id).n_used
+    n_used = pipelines[run.settings.method].count(run, class_id).n_used
     return _Computed(_sample(record, n_bytes), n_used, (seconds, gathered))
 
 
@@ -145,7 +146,7 @@ def _rates(
         n_bytes={
             table: cost(SCHEMAS[table].growth, [each.n_bytes.get(table, 0) for each in samples]) for table in tables
         },
-        gather_seconds=None if pipeline.pipelines[run.settings.method].gather else Cost(()),
+        gather_seconds=None if pipelines[run.settings.method].gather else Cost(()),
     )
 
 
@@ -169,7 +170,7 @@ def _samples(run: Run[Settings], row: Mapping[str, Any]) -> dict[str, list[Sampl
     store, run_id = run.store, row["run_id"]
     verbs = {stage.verb for stage in pipeline.stages_of(run)}
     sizes = {table: store.sizes(table, run_id) for table in SCHEMAS if SCHEMAS[table].shard == "class_id"}
-    caches = pipeline.pipelines[run.settings.method].caches
+    caches = pipelines[run.settings.method].caches
     if caches:  # what networks share counts for each of them
         sizes.update({table: store.sizes(table, owner) for table, owner in caches(run).items()})
     found: dict[str, list[Sample]] = {}

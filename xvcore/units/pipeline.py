@@ -6,9 +6,10 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from xvcore.runs.images import records
-from xvcore.runs.pipeline import Pipeline, Stage, pipelines, predicted
+from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
+from xvcore.runs.stage import Pipeline, Stage, pipelines
 from xvcore.runs.thumbnails import Thumbnail, beside, sheet, spread
 from xvcore.store.encode import encoded
 from xvcore.units.settings import TopUnits

@@ -7,9 +7,10 @@ import pandas as pd
 
 from xvcore.errors import XvError
 from xvcore.runs.images import as_bytes, pictures, records
-from xvcore.runs.pipeline import Counts, Pipeline, Stage, pipelines, predicted
+from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
+from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
 from xvcore.runs.thumbnails import Thumbnail, sheet, spread, thumbnail
 from xvcore.store.encode import encoded, picture
 from xvcore.visual_summaries.settings import VisualSummaries

@@ -2,9 +2,10 @@
 
 from colours.settings import Colours
 from colours.stages.look import look
-from xvcore.runs.pipeline import Counts, Pipeline, Stage, pipelines, predicted
+from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT
 from xvcore.runs.run import Run
+from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
 
 
 def count(run: Run[Colours], class_id: str) -> Counts:

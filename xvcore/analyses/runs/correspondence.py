@@ -13,9 +13,9 @@ from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.errors import XvError
 from xvcore.runs.images import passed_images, pictures, records
 from xvcore.runs.parts import parts_in_input
-from xvcore.runs.pipeline import Stage
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.settings import ImageSettings
+from xvcore.runs.stage import Stage
 
 COLUMNS = ["model", "class_id", "part", "layer", "reading", "delta"]
 SHOWN = {
