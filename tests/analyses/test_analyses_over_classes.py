@@ -41,6 +41,11 @@ SECOND = {
 """The second network, under the wide one's name; its layers may be called otherwise. Where none is named: the wide."""
 
 
+def some(names: list[str], *quick: str) -> list:
+    """Return all names as parameters of a test; all but some of them are slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def spec(store: Path, name: str, model: str = NARROW, **changes: str) -> RunSpec:
     classes = open_dataset(DATASET).classes
     return RunSpec(
@@ -130,7 +135,7 @@ def test_it_does_nothing_when_it_is_run_again(name: str, done) -> None:
     assert files(store) == before
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if analyses[name].stages])
+@pytest.mark.parametrize("name", some([name for name in NAMES if analyses[name].stages], "evolution", "scrambling"))
 def test_killed_after_one_class_it_goes_on_with_the_next(name: str, done, tmp_path: Path) -> None:
     _, _, (whole, _) = done(name)
     run = open_run(spec(tmp_path, name))
@@ -207,9 +212,7 @@ MEASURED = {"images_per_second", "seconds"}
 """Columns of times, which no two runs share."""
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in ("occlusion", "masking") else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
-)
+@pytest.mark.parametrize("name", some(NAMES, "occlusion", "masking"))
 def test_a_network_in_memory_gives_the_numbers_that_its_address_gives(name: str, done, tmp_path: Path) -> None:
     _, _, (by_address, _) = done(name)
     known = by_address.classifier

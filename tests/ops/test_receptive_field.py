@@ -102,8 +102,8 @@ def test_zfnet_has_the_published_sizes_steps_and_starts():
     ("name", "layer", "px"),
     [
         ("alexnet", "features.11", 227),
-        ("googlenet", "inception4a", 160),
-        ("densenet121", "features.transition1", 96),
+        pytest.param("googlenet", "inception4a", 160, marks=pytest.mark.slow),
+        pytest.param("densenet121", "features.transition1", 96, marks=pytest.mark.slow),
         ("squeezenet1_1", "features.7", 224),
         pytest.param("shufflenet_v2_x0_5", "stage2", 96, marks=pytest.mark.slow),
         pytest.param("resnet18", "layer2", 128, marks=pytest.mark.slow),

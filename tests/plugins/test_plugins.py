@@ -145,6 +145,7 @@ assert "colours" in demos
 """
 
 
+@pytest.mark.slow
 def test_it_has_a_form_and_deployments(site, tmp_path) -> None:
     env = {**os.environ, "PYTHONPATH": f"{site}:{ROOT}"}
     done = subprocess.run(

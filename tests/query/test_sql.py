@@ -15,24 +15,37 @@ ROBIN = "n01558993"
 ALEXNET = "alexnet-visual-summaries-1"
 
 
+@pytest.fixture(scope="module")
+def connected():
+    """Gives the connection to a store that no test changes; each is opened once."""
+    found = {}
+
+    def connection_to(store):
+        if store.url not in found:
+            found[store.url] = connect(store)
+        return found[store.url]
+
+    return connection_to
+
+
 @pytest.mark.parametrize("name", list(SCHEMAS))
-def test_a_view_has_the_rows_and_columns_of_its_table(store, name):
-    connection = connect(store)
+def test_a_view_has_the_rows_and_columns_of_its_table(store, name, connected):
+    connection = connected(store)
     relation = connection.sql(f'from "{name}"')
     assert relation.columns == list(SCHEMAS[name].names)
     assert connection.sql(f'select count(*) from "{name}"').fetchall() == [(len(table(store, name)),)]
 
 
-def test_a_question_in_sql_and_the_same_in_pandas_agree(store):
-    found = connect(store).sql("select model, count(*) as n from clusters where accepted group by all order by all")
+def test_a_question_in_sql_and_the_same_in_pandas_agree(store, connected):
+    found = connected(store).sql("select model, count(*) as n from clusters where accepted group by all order by all")
     frame = table(store, "clusters", filters={"accepted": True})
     assert found.fetchall() == list(frame.groupby("model").size().items())
 
 
 # DuckDB 2.0 converts times in a way that pandas 3.1 deprecates
 @pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.drop")
-def test_maps_masks_and_times_can_be_selected(store):
-    frame = connect(store).sql("select rle, soft_map, created_at from masks join runs using (run_id)").df()
+def test_maps_masks_and_times_can_be_selected(store, connected):
+    frame = connected(store).sql("select rle, soft_map, created_at from masks join runs using (run_id)").df()
     assert set(frame["rle"][0]) == {"size", "counts"}
 
 

@@ -250,7 +250,7 @@ def measured_and_run(tmp_path: Path) -> Callable[[Settings], tuple[Plan, float, 
 @pytest.mark.parametrize(
     "settings",
     [
-        replaced(VisualSummaries(), TINY),
+        pytest.param(replaced(VisualSummaries(), TINY), marks=pytest.mark.slow),
         PatchEvidence(),
         replaced(TopUnits(), {"units_shown": "2", "deconvnet.rule.degenerate": "allow"}),
     ],

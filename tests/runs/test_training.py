@@ -71,7 +71,9 @@ def stop_after(last: int):
     return progress
 
 
-@pytest.mark.parametrize("architecture", ["partbirds_narrow", "partbirds_bagnet9"])
+@pytest.mark.parametrize(
+    "architecture", ["partbirds_narrow", pytest.param("partbirds_bagnet9", marks=pytest.mark.slow)]
+)
 def test_a_training_that_was_interrupted_gives_the_same_file(tmp_path: Path, architecture: str) -> None:
     few = "partbirds?classes=1&images=20&split=train"
     whole = train(architecture, few, tmp_path / "a" / "w.pt", steps=6, device="cpu", checkpoint_every=2)

@@ -226,10 +226,10 @@ def test_pictures_differ_from_image_to_image_only_through_the_switches(classifie
 
 @pytest.mark.parametrize(("name", "reason"), [("mobilenet_v2", "no max-pooling"), ("efficientnet_b0", "× silu")])
 def test_networks_without_meaning_are_refused_before_any_work(name, reason):
-    classifier = load(f"{name}@random?classes=2")
+    classifier = load(f"{name}@random?classes=2&input=64")
     layer = layers_of(classifier, ["features.1"])["features.1"]
     with pytest.raises(XvError, match=reason):
-        Deconvnet().project(classifier, layer, torch.rand(1, 3, 224, 224).double(), torch.tensor([[0, 0, 0]]))
+        Deconvnet().project(classifier, layer, torch.rand(1, 3, 64, 64).double(), torch.tensor([[0, 0, 0]]))
     assert Deconvnet.gradient().check_fits(classifier).max_pools == 0
 
 

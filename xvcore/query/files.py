@@ -40,21 +40,16 @@ def files(
         return _run_files(store, is_owner_wanted)
     parts = {unquote(name) for name in store.place.names(f"parts/{table.name}")}
     joined = _keys(store, f"tables/{table.name}")
-    published = _published(store) if table.owner == "run_id" and table.is_published else set()
+    has_runs = table.owner == "run_id" and table.is_published
     found: list[File] = []
     for owner in sorted(filter(is_owner_wanted, parts | joined)):
-        if owner in joined and (owner in published or owner not in parts):
+        if owner in joined and (owner not in parts or (has_runs and store.is_published(owner))):
             found.append(File(f"tables/{table.name}/{file_name(owner)}{_SUFFIX}", is_published=True))
         else:
             folder = f"parts/{table.name}/{file_name(owner)}"
             names = filter(is_class_wanted, store.classes_of(table.name, owner))
             found.extend(File(f"{folder}/{file_name(name)}{_SUFFIX}", is_published=False) for name in names)
     return found
-
-
-def _published(store: Store) -> set[str]:
-    runs = store.runs()
-    return set(runs["run_id"][runs["published"]])
 
 
 def _run_files(store: Store, is_wanted: Callable[[str], bool]) -> list[File]:

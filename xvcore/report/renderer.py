@@ -30,17 +30,7 @@ class Renderer:
     """
 
     def __init__(self, packages: Mapping[str, str]) -> None:
-        of_families = {prefix: jinja2.PackageLoader(package) for prefix, package in packages.items()}
-        self._environment = jinja2.Environment(
-            loader=jinja2.ChoiceLoader([jinja2.PackageLoader(_KIT), jinja2.PrefixLoader(of_families)]),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.filters.update({name: getattr(wording, name) for name in _FILTERS})
-        self._environment.globals["version"] = VERSION
+        self._environment = _environment(tuple(sorted(packages.items())))
 
     def render(self, template: str, page: str, **values: Any) -> str:
         """Return the template filled in for the page with this path; ``to(path)`` is an address within the site."""
@@ -49,6 +39,23 @@ class Renderer:
     def part(self, template: str, page: str, **values: Any) -> Markup:
         """Return a piece of a page, ready to be put into it."""
         return Markup(self.render(template, page, **values))
+
+
+@functools.cache
+def _environment(packages: tuple[tuple[str, str], ...]) -> jinja2.Environment:
+    """Return the templates of this package and of families; a process compiles each once."""
+    of_families = {prefix: jinja2.PackageLoader(package) for prefix, package in packages}
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(_KIT), jinja2.PrefixLoader(of_families)]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update({name: getattr(wording, name) for name in _FILTERS})
+    environment.globals["version"] = VERSION
+    return environment
 
 
 def static_files(package: str = _KIT) -> dict[str, bytes]:

@@ -166,6 +166,10 @@ class Store:
         frame = data_frame(schema, arrow_table(schema, [row for row in rows if row], {}))
         return frame.sort_values(["created_at", "run_id"], ignore_index=True)
 
+    def is_published(self, run_id: str) -> bool:
+        """Return whether the run's row says that its published files count; False where there is no row."""
+        return bool(self._run(run_id, fresh=True).get("published"))
+
     def publish(self, run_id: str, needed: Collection[str] = ()) -> dict[str, int]:
         """Join the parts of a run's finished classes into one file a table, and return the rows of each.
 
