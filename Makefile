@@ -7,10 +7,10 @@ export PYTHONHASHSEED := 0
 # One process for each of so many cores, with one thread: small networks are slower with more.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help install demo test test-slow check format clean
+.PHONY: help install demo test test-slow test-slow-at-once check format clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
 
 $(STAMP): pyproject.toml infra/constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ test: $(STAMP)  ## the default tests (CPU, no network)
 
 test-slow: $(STAMP)  ## the slow tests: crashes, browsers, real networks; SLOW="tests/store …" for some of them
 	$(BIN)/python -m pytest -m slow $(SLOW)
+
+test-slow-at-once: $(STAMP)  ## those that measure no time and start no service, a process for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses=$(WORKERS) --dist=loadscope $(SLOW)
 
 check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
