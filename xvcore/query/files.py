@@ -1,6 +1,6 @@
 """Which files hold a table: of each run the published file or the parts, never both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -29,18 +29,20 @@ def files(
     table: Table,
     is_owner_wanted: Callable[[str], bool] = lambda _: True,
     is_class_wanted: Callable[[str], bool] = lambda _: True,
+    published: Set[str] | None = None,
 ) -> list[File]:
     """Return the files of a table, sorted by owner (run, data set or cache) and class.
 
     A run's published file counts once its row says so (and where its parts are not there at all: a copy of
     ``tables/`` alone is a store); where it was lost, the parts do. What belongs to no run is read from its parts as
-    long as there are any.
+    long as there are any. ``published``: the runs whose rows say so; None: they are read.
     """
     if table.name == "runs":
         return _run_files(store, is_owner_wanted)
     parts = {unquote(name) for name in store.place.names(f"parts/{table.name}")}
     joined = _keys(store, f"tables/{table.name}")
-    published = _published(store) if table.owner == "run_id" and table.is_published else set()
+    if published is None:
+        published = published_runs(store) if table.owner == "run_id" and table.is_published else set()
     found: list[File] = []
     for owner in sorted(filter(is_owner_wanted, parts | joined)):
         if owner in joined and (owner in published or owner not in parts):
@@ -52,7 +54,8 @@ def files(
     return found
 
 
-def _published(store: Store) -> set[str]:
+def published_runs(store: Store) -> set[str]:
+    """Return the runs of which the published files count."""
     runs = store.runs()
     return set(runs["run_id"][runs["published"]])
 
