@@ -288,22 +288,39 @@ def main() -> None:
     try:
         with _ended_by_signals():
             code = app(prog_name="xv", standalone_mode=False)
-    except Stopped as stopped:
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_IGN)  # what is open is being closed
-        sys.stderr.write(f"stopped by {stopped}: what is done is kept; run the same command again to go on\n")
-        sys.exit(128 + stopped.number)
-    except ClassesFailedError as error:
-        _leave(error, 1)
-    except XvError as error:
-        _leave(error, 2)
-    except typer.Abort:
-        _leave("aborted", 1)
-    except _USAGE_ERROR as error:
-        if len(sys.argv) > 1:
-            _leave(error.format_message(), 2)
-        code = 2  # nothing was asked: the help is shown
+    except BaseException as error:  # noqa: BLE001  raised again unless it is said in one line
+        number = _signal_behind(error)
+        code = _said(error) if number is None else _stopped(number)
     sys.exit(code)
+
+
+def _said(error: BaseException) -> int:
+    """Say an error of the caller, or that classes failed, in one line and return the exit code; raise any other."""
+    if isinstance(error, XvError):
+        return _line(error, 1 if isinstance(error, ClassesFailedError) else 2)
+    if isinstance(error, typer.Abort):
+        return _line("aborted", 1)
+    if isinstance(error, _USAGE_ERROR):
+        # Where nothing was asked the help is shown.
+        return _line(error.format_message(), 2) if len(sys.argv) > 1 else 2
+    raise error
+
+
+def _stopped(number: int) -> int:
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)  # what is open is being closed
+    name = signal.Signals(number).name
+    sys.stderr.write(f"stopped by {name}: what is done is kept; run the same command again to go on\n")
+    return 128 + number
+
+
+def _signal_behind(error: BaseException | None) -> int | None:
+    """Return the signal that an error is, or that came before it: whatever ends then may fail at ending."""
+    while error is not None:
+        if isinstance(error, Stopped):
+            return error.number
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager
@@ -326,9 +343,9 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave(reason: Exception | str, code: int) -> NoReturn:
+def _line(reason: Exception | str, code: int) -> int:
     sys.stderr.write(f"error: {in_one_line(reason)}\n")
-    sys.exit(code)
+    return code
 
 
 def _prepare_prefect(*, verbose: bool) -> None:
@@ -369,6 +386,9 @@ def _of_family(name: str) -> Any:
 
 def _run(flow: Any, request: Any) -> None:
     """Run a flow of whole classes on a request, and show what the store holds then."""
+    from flows.embedded import start_server
+
+    start_server()
     flow(request)
     _show_status(request.store)
 
