@@ -35,7 +35,7 @@ N_FAILURES, N_NETWORKS = 20, 40
 REASON_LETTERS = 300
 N_PICTURES, N_TRIES = 6, 12
 """Thumbnails that are shown of a network, and at most looked at: one may be too large for the room that is left."""
-STATUSES = ("complete", "failed", "skipped", "running", "pending")
+STATUSES = ("complete", "failed", "stopped", "skipped", "running", "pending")
 _MARKUP = re.compile(r"([\\`*\[\]<>|]|~(?=~)|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_]))")
 """What has to be escaped within a line, and no more: one of Prefect's two pages shows the escapes in links."""
 
@@ -97,7 +97,8 @@ def show(runs: Sequence[Run[Settings]], classes: Sequence[str], failures: Sequen
 def announce_end(run: Run[Settings], status: str) -> None:
     """Send the event that a run has ended, so that automations can follow; none while it is still running.
 
-    It is ``xv.run.complete`` or ``xv.run.failed`` of the resource ``xv.run.<run_id>``; Prefect adds the flow run.
+    It is ``xv.run.complete``, ``xv.run.failed`` or ``xv.run.stopped`` of the resource ``xv.run.<run_id>``; Prefect adds
+    the flow run.
 
     Parameters
     ----------

@@ -33,6 +33,7 @@ from xvcore.runs.run import (
     is_concluded,
     open_run,
     opened,
+    watched,
 )
 from xvcore.runs.settings import Settings
 
@@ -215,26 +216,27 @@ def do_classes(
     classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
     check_targets(runs, classes)
     unfinished = {spec.model: run for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)}
-    with place_of(request.fan_out, shard_flow) as place:
-        for run in unfinished.values():
-            announce(run, classes)
-        todo = {
-            model: [class_id for class_id in request.mine(classes) if not pipeline.is_complete(run, class_id)]
-            for model, run in unfinished.items()
-        }
-        failures = _do_each(place, request, unfinished, todo)
-        joins = [
-            request.of_shard(model, classes)
-            for model, run in unfinished.items()
-            if pipeline.has_gather(run) and has_ended(run)
-        ]
-        not_joined = {
-            shard.models[0]: f"{unfinished[shard.models[0]].classifier.name} join: {state.message}"
-            for shard, state in run_shards(place, joins, request.fan_out, join=True)
-            if not state.is_completed()
-        }
-    for model, run in unfinished.items():
-        announce_end(run, conclude(run, joined=model not in not_joined))
+    with watched(unfinished.values()):
+        with place_of(request.fan_out, shard_flow) as place:
+            for run in unfinished.values():
+                announce(run, classes)
+            todo = {
+                model: [class_id for class_id in request.mine(classes) if not pipeline.is_complete(run, class_id)]
+                for model, run in unfinished.items()
+            }
+            failures = _do_each(place, request, unfinished, todo)
+            joins = [
+                request.of_shard(model, classes)
+                for model, run in unfinished.items()
+                if pipeline.has_gather(run) and has_ended(run)
+            ]
+            not_joined = {
+                shard.models[0]: f"{unfinished[shard.models[0]].classifier.name} join: {state.message}"
+                for shard, state in run_shards(place, joins, request.fan_out, join=True)
+                if not state.is_completed()
+            }
+        for model, run in unfinished.items():
+            announce_end(run, conclude(run, joined=model not in not_joined))
     if after:
         after(specs)
     problems = [*failures, *not_joined.values()]

@@ -2,8 +2,12 @@
 
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -39,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # square brackets are square brackets
 )
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 LETTERS = 60
 """Of a list, map or mask in the plain table of a query."""
 _USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -116,9 +121,16 @@ def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:  # noqa: B00
     opened = _opened(store)
     runs = opened.runs()
     methods = dict(zip(runs["run_id"], runs["method"], strict=True))
+    refused: dict[str, StoreError] = {}
     for run_id in run or list(methods):
-        counts = opened.publish(run_id, needed(methods.get(run_id, "")))
-        typer.echo(f"{run_id}: " + ", ".join(f"{name} {count}" for name, count in counts.items() if count))
+        try:
+            counts = opened.publish(run_id, needed(methods.get(run_id, "")))
+        except StoreError as error:
+            refused[run_id] = error
+        else:
+            typer.echo(f"{run_id}: " + ", ".join(f"{name} {count}" for name, count in counts.items() if count))
+    if refused:
+        raise StoreError("; ".join(map(str, refused.values())))
 
 
 @app.command()
@@ -226,11 +238,15 @@ def list_names(
         str, typer.Argument(help="datasets, architectures, methods, analyses, classes, parameters or plugins")
     ],
     dataset: Dataset = "partbirds",
+    model: Annotated[
+        str | None,
+        typer.Option(help="With architectures: those that take weights files of this one too, and what they change"),
+    ] = None,
 ) -> None:
     """List what can be named: datasets, architectures, methods, analyses, classes, parameters, plug-ins."""
     from flows.listing import listing
 
-    for line in listing(kind, dataset):
+    for line in listing(kind, dataset, model):
         typer.echo(line)
 
 
@@ -254,27 +270,82 @@ def _options(
     _prepare_terminal(verbose=verbose)
 
 
+class Stopped(BaseException):
+    """A signal that ends the command: from the terminal, the system, or whoever started it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
 def main() -> None:
-    """Run the command line; an error of the caller is one line and exit code 2, failed classes are exit code 1."""
+    """Run the command line.
+
+    An error of the caller is one line and exit code 2, failed classes are exit code 1; Ctrl-C is one line and 130,
+    SIGTERM the same and 143.
+    """
     keep_memory()
     try:
-        code = app(prog_name="xv", standalone_mode=False)
-    except ClassesFailedError as error:
-        _leave(error, 1)
-    except XvError as error:
-        _leave(error, 2)
-    except typer.Abort:
-        _leave("aborted", 1)
-    except _USAGE_ERROR as error:
-        if len(sys.argv) > 1:
-            _leave(error.format_message(), 2)
-        code = 2  # nothing was asked: the help is shown
+        with _ended_by_signals():
+            code = app(prog_name="xv", standalone_mode=False)
+    except BaseException as error:  # noqa: BLE001  raised again unless it is said in one line
+        number = _signal_behind(error)
+        code = _said(error) if number is None else _stopped(number)
     sys.exit(code)
 
 
-def _leave(reason: Exception | str, code: int) -> NoReturn:
+def _said(error: BaseException) -> int:
+    """Say an error of the caller, or that classes failed, in one line and return the exit code; raise any other."""
+    if isinstance(error, XvError):
+        return _line(error, 1 if isinstance(error, ClassesFailedError) else 2)
+    if isinstance(error, typer.Abort):
+        return _line("aborted", 1)
+    if isinstance(error, _USAGE_ERROR):
+        # Where nothing was asked the help is shown.
+        return _line(error.format_message(), 2) if len(sys.argv) > 1 else 2
+    raise error
+
+
+def _stopped(number: int) -> int:
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)  # what is open is being closed
+    name = signal.Signals(number).name
+    sys.stderr.write(f"stopped by {name}: what is done is kept; run the same command again to go on\n")
+    return 128 + number
+
+
+def _signal_behind(error: BaseException | None) -> int | None:
+    """Return the signal that an error is, or that came before it: whatever ends then may fail at ending."""
+    while error is not None:
+        if isinstance(error, Stopped):
+            return error.number
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Turn the signals that end a process into an exception, so that what is at work can say in the store that it ends.
+
+    Prefect has a handler of its own while a flow runs, and calls this one at its end.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        raise Stopped(number)
+
+    # What is started in the background of a shell ignores Ctrl-C.
+    heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _line(reason: Exception | str, code: int) -> int:
     sys.stderr.write(f"error: {in_one_line(reason)}\n")
-    sys.exit(code)
+    return code
 
 
 def _prepare_prefect(*, verbose: bool) -> None:
@@ -315,6 +386,9 @@ def _of_family(name: str) -> Any:
 
 def _run(flow: Any, request: Any) -> None:
     """Run a flow of whole classes on a request, and show what the store holds then."""
+    from flows.embedded import start_server
+
+    start_server()
     flow(request)
     _show_status(request.store)
 
@@ -372,4 +446,5 @@ def _show_status(store: str) -> None:
     if frame.empty:
         typer.echo(f"no runs in {store}")
     else:
-        show_table(frame, f"runs in {store}")
+        shown = frame if frame["error"].notna().any() else frame.drop(columns="error")
+        show_table(shown, f"runs in {store}")

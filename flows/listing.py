@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xvcore.errors import unknown_name
+from xvcore.errors import XvError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,11 +32,16 @@ def show_table(frame: "pd.DataFrame", title: str) -> None:
     console.print(table)
 
 
-def listing(kind: str, dataset: str) -> Iterator[str]:
-    """Yield one line per name of a kind: datasets, architectures, …, classes (of a dataset) or parameters."""
+def listing(kind: str, dataset: str, model: str | None = None) -> Iterator[str]:
+    """Yield one line per name of a kind: datasets, architectures, …, classes (of a dataset) or parameters.
+
+    With ``model``, of architectures those that take weights files of this one too, with what they compute otherwise.
+    """
+    if model is not None and kind != "architectures":
+        raise XvError(f"--model {model!r} belongs to `xv list architectures`, not to {kind}")
     kinds = {
         "datasets": _datasets,
-        "architectures": _architectures,
+        "architectures": _architectures if model is None else lambda: _siblings(model),
         "methods": _methods,
         "analyses": _analyses,
         "classes": lambda: _classes(dataset),
@@ -58,6 +63,19 @@ def _architectures() -> Iterator[str]:
     from xvcore.models import catalogue
 
     yield from catalogue.names()
+
+
+def _siblings(name: str) -> Iterator[str]:
+    from xvcore.models import catalogue
+    from xvcore.models.siblings import siblings
+    from xvcore.models.weights import draw
+
+    architecture = catalogue.find(name)
+    found = siblings(architecture, draw(architecture.build, architecture.n_classes, 0), architecture.n_classes)
+    for each in found:
+        yield f"{each.name}\t{', '.join(each.differences)}"
+    if not found:
+        yield f"no network of a name like {name} takes its weights files and computes otherwise"
 
 
 def _methods() -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What a store holds, compared with that of an undisturbed run; and the line that each fault leaves in the output."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,14 @@ def spec(store: Path | str, steps: int = QUICK) -> RunSpec:
     return found
 
 
-def summarise(store: Path | str, steps: int = QUICK, progress: Callable[[str, str], None] | None = None) -> None:
+def summarise(
+    store: Path | str,
+    steps: int = QUICK,
+    progress: Callable[[str, str], None] | None = None,
+    batch_size: int = 1,
+) -> None:
     """Do what the flow does, in this process; ``progress`` is called with class and verb whenever a batch is done."""
-    run = open_run(spec(store, steps))
+    run = open_run(dataclasses.replace(spec(store, steps), batch_size=batch_size))
     announce(run, CLASSES)
     for class_id in CLASSES:
         pipeline.complete_class(

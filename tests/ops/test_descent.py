@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -66,3 +67,39 @@ def test_no_steps_leave_the_start():
     reached, iterations = Descent(Adam(), stop_window=5)(problem, start + 0.3, 0)
     assert torch.equal(reached, start + 0.3)
     assert iterations.tolist() == [0] * 5
+
+
+class Marked:
+    """Copies what it is told before each step, and at the end."""
+
+    def __init__(self, begin_at=None):
+        self.states, self.ends, self.begin_at = [], [], begin_at
+
+    def left_at(self):
+        return self.begin_at
+
+    def pass_by(self, state, *, is_end):
+        copied = {name: tensor.clone() for name, tensor in state().items()}
+        (self.ends if is_end else self.states).append(copied)
+
+
+@pytest.mark.parametrize("window", [0, 10])
+def test_a_descent_that_was_stopped_anywhere_reaches_the_same_values_with_the_steps_that_were_left(window):
+    problem, start = bowls()
+    descent = Descent(Adam(0.02), stop_window=window, stop_tolerance=1e-4)
+    whole = Marked()
+    reached, iterations = descent(problem, start, 120, whole)
+    assert torch.equal(reached, descent(problem, start, 120)[0])
+    n_steps = len(problem.work) // 2
+    assert len(whole.states) >= n_steps
+    for at in (0, 1, 10, 11, 20, len(whole.states) - 1):
+        state = whole.states[at]
+        left, _ = bowls()
+        again, taken = descent(left, start, 120, Marked(state))
+        assert torch.equal(again, reached)
+        assert torch.equal(taken, iterations)
+        assert len(left.work) == n_steps - int(state["step"])
+    (end,) = whole.ends
+    left, _ = bowls()
+    assert torch.equal(descent(left, start, 120, Marked(end))[0], reached)
+    assert not left.work

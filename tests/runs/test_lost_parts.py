@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -338,3 +339,27 @@ def test_drafts_and_caches_that_are_damaged_are_made_anew(trimmed: Path, tmp_pat
     gone(part(store, "masks"))
     assert pipeline.complete_run(run, [FIRST]) == "complete"
     assert_same(store, trimmed)
+
+
+def without_a_value(path: Path) -> None:
+    rows = pq.read_table(path)
+    at = rows.column_names.index("published")
+    pq.write_table(rows.set_column(at, rows.schema.field(at), pa.nulls(len(rows), pa.bool_())), path)
+
+
+@pytest.mark.parametrize("has_tables", [True, False])
+@pytest.mark.parametrize("damage", [torn, without_a_value])
+def test_a_damaged_row_of_a_run_is_made_anew_by_the_same_command(
+    copy: Path, measured: Path, damage: Callable[[Path], None], has_tables: bool
+) -> None:
+    created = Store(copy).runs()["created_at"].iloc[0]
+    damage(next((copy / "parts" / "runs").iterdir()))
+    if not has_tables:
+        shutil.rmtree(copy / "tables" / "runs")
+    run = opened(copy)
+    assert not is_concluded(run, CLASSES)
+    assert pipeline.complete_run(run, [FIRST]) == "complete"
+    assert_same(copy, measured)
+    (row,) = Store(copy).runs().to_dict("records")
+    assert list(row["class_ids"]) == CLASSES, "those of earlier attempts are not forgotten"
+    assert (row["created_at"] == created) is has_tables

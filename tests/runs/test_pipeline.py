@@ -24,6 +24,7 @@ from PIL import Image
 
 from xvcore.data import open_dataset
 from xvcore.errors import LabelError, XvError
+from xvcore.ops.adam import AdamState
 from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.run import RunSpec, announce, chosen_classes, conclude, open_run
@@ -31,6 +32,7 @@ from xvcore.runs.stage import pipelines
 from xvcore.store import SCHEMAS, Store
 from xvcore.visual_summaries.method.proposals import SelectiveSearch
 from xvcore.visual_summaries.settings import VisualSummaries
+from xvcore.visual_summaries.stages import draft
 from xvcore.visual_summaries.stages.propose import proposals_id
 
 STAGES = pipelines["visual-summaries"].stages
@@ -189,6 +191,42 @@ def test_masks_found_before_a_kill_are_not_computed_again(done, tmp_path: Path) 
     pipeline.run_stage(run, class_id, "mask", lambda n_done, _total: seen.append(n_done))
     assert seen == [4]
     assert not run.store.has("masks_so_far", run_id, class_id)
+    pd.testing.assert_frame_equal(*(each.read("masks", run_id, class_id) for each in (Store(store), run.store)))
+
+
+@pytest.mark.parametrize("at", [7, 14, 19])
+def test_a_kill_in_the_middle_of_a_batch_of_masks_costs_no_more_than_the_steps_of_one_image(
+    done, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, run_id, (class_id, *_) = done
+    run = open_run(spec(tmp_path))
+    announce(run, [class_id])
+    pipeline.begin(run, class_id)
+    pipeline.run_stage(run, class_id, "predict")
+    monkeypatch.setattr(draft, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(draft, "MOST_TIME", 1e9)
+    taken: list[int] = []
+    steps = AdamState.step_
+
+    class Killed(BaseException):
+        pass
+
+    def step(state: AdamState, *given: torch.Tensor) -> None:
+        if len(taken) == at:
+            raise Killed
+        taken.append(1)
+        steps(state, *given)
+
+    monkeypatch.setattr(AdamState, "step_", step)
+    with pytest.raises(Killed):
+        pipeline.run_stage(run, class_id, "mask")
+    assert run.store.has("masks_begun", run_id, class_id)
+    assert not run.store.has("masks_so_far", run_id, class_id)
+    monkeypatch.setattr(AdamState, "step_", lambda *given: (taken.append(1), steps(*given))[1])
+    pipeline.run_stage(run, class_id, "mask")
+    total, batch_size = 12 + 8, 3
+    assert 2 * total < len(taken) <= 2 * total + total / batch_size + 1, "two batches, and what was lost"
+    assert not run.store.has("masks_begun", run_id, class_id)
     pd.testing.assert_frame_equal(*(each.read("masks", run_id, class_id) for each in (Store(store), run.store)))
 
 

@@ -35,6 +35,7 @@ class Classifier:
     n_classes : number of outputs
     outputs : what each output stands for, or None where it is not known
     state : which of several state dicts in the weights file (:class:`xvcore.models.weights.Checkpoint`)
+    also_fits : networks that the weights file fits too, and that compute otherwise, where nothing tells which is meant
 
     Raises
     ------
@@ -52,6 +53,7 @@ class Classifier:
     n_classes: int
     outputs: tuple[Output, ...] | None = dataclasses.field(default=None, repr=False)
     state: str = ""
+    also_fits: tuple[str, ...] = ()
     _looks: Looks = dataclasses.field(default_factory=Looks, repr=False)
     _mean: Tensor = dataclasses.field(init=False, repr=False)
     _std: Tensor = dataclasses.field(init=False, repr=False)

@@ -18,6 +18,7 @@ from xvcore.models.classifier import Classifier
 from xvcore.models.download import check_fragment, expected_sha256, fetch, is_url
 from xvcore.models.labels import labelled, outputs_from, read_labels
 from xvcore.models.preprocessing import Preprocessing
+from xvcore.models.siblings import siblings
 from xvcore.models.weights import draw, fit, read_checkpoint, seeded, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def load(spec: str, *, device: torch.device | str = "cpu") -> Classifier:
         loaded.n_classes,
         outputs,
         loaded.state,
+        loaded.also_fits,
     )
 
 
@@ -212,6 +214,7 @@ class _Loaded:
     outputs: tuple[Output, ...]
     state: str = ""
     architecture: Architecture | None = None
+    also_fits: tuple[str, ...] = ()
 
 
 def _check_options(architecture: Architecture, address: Address) -> None:
@@ -304,6 +307,20 @@ def _say_choice(architecture: Architecture, address: Address, loaded: _Loaded) -
     )
 
 
+def _say_siblings(architecture: Architecture, loaded: _Loaded) -> tuple[str, ...]:
+    """Warn of networks that compute otherwise with the same file, and return their names."""
+    others = siblings(architecture, loaded.network, loaded.n_classes)
+    if others:
+        logger.warning(
+            "weights %s of %s fit %s too, and the file does not tell which it is of: with the wrong one it runs and is "
+            "less often right. Compare the accuracy, or give the name that it was trained under",
+            loaded.weights,
+            architecture.name,
+            " and ".join(map(str, others)),
+        )
+    return tuple(each.name for each in others)
+
+
 def _differences(one: Preprocessing, *others: Preprocessing) -> str:
     """Return the fields in which a preprocessing differs from any of others, as options of an address."""
     names = {"input_px": "input", "resize_px": "resize"}
@@ -371,6 +388,7 @@ def _file(architecture: Architecture, address: Address, path: Path, weights: str
     is_told = architecture.is_one_version or checkpoint.architecture or _is_of(architecture, checkpoint.sha256)
     if not is_told and "preprocessing" not in address.options:
         _say_choice(architecture, address, loaded)
+        return replace(loaded, also_fits=_say_siblings(version, loaded))
     return loaded
 
 

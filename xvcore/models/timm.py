@@ -67,6 +67,15 @@ def names() -> list[str]:
     return [f"{PREFIX}{each}" for each in timm.list_models()]
 
 
+def beside(name: str) -> list[str]:
+    """Return timm's networks that are defined in the same module as one of them, which is not among them."""
+    timm = _timm(PREFIX + name)
+    if not timm.models.is_model(name):
+        return []
+    module = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+    return [each for each in timm.list_models(module=module) if each != name]
+
+
 @dataclass(frozen=True)
 class _Build:
     create: Callable[..., nn.Module]

@@ -1,5 +1,6 @@
 """Gradient descent on a batch of independent problems, from which each may leave when it stops improving."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -7,9 +8,11 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from xvcore.ops.adam import Adam
+from xvcore.ops.adam import Adam, AdamState
 
 Values = Float[Tensor, "batch ..."]
+State = dict[str, Tensor]
+"""Where a descent is, in tensors that can be written and read."""
 
 
 @runtime_checkable
@@ -24,6 +27,17 @@ class Problem(Protocol):
 
     def of_images(self, chosen: Shaped[Tensor, " batch"]) -> "Problem":
         """Return the problem of some elements only."""
+
+
+@runtime_checkable
+class Bookmark(Protocol):
+    """Remembers where a descent is, so that one that was killed goes on from there."""
+
+    def left_at(self) -> State | None:
+        """Return where an earlier attempt came to; None where there was none."""
+
+    def pass_by(self, state: Callable[[], State], *, is_end: bool) -> None:
+        """Hear that the descent is before a step, or at its end; ``state`` is only valid until this returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +55,78 @@ class Descent:
     stop_window: int = 0
     stop_tolerance: float = 0.0
 
-    def __call__(self, problem: Problem, start: Values, n_steps: int) -> tuple[Values, Int[Tensor, " batch"]]:
-        """Return the values reached and the number of steps each element took, at most ``n_steps``."""
-        reached, iterations = start.clone(), torch.full((len(start),), n_steps, device=start.device)
-        running, values, state = torch.arange(len(start), device=start.device), start.clone(), self.adam.start(start)
-        losses = torch.full((len(start),), torch.inf, dtype=start.dtype, device=start.device)
-        for step in range(n_steps):
-            if self.stop_window and step % self.stop_window == 0:
-                previous, losses = losses, problem.losses(values, step)
-                improves = previous - losses >= self.stop_tolerance
+    def __call__(
+        self, problem: Problem, start: Values, n_steps: int, bookmark: Bookmark | None = None
+    ) -> tuple[Values, Int[Tensor, " batch"]]:
+        """Return the values reached and the number of steps each element took, at most ``n_steps``.
+
+        With a bookmark the descent goes on from where an earlier attempt came to; the values are the same, bit by bit.
+        """
+        way = _Way.begun(self.adam, start, n_steps, bookmark.left_at() if bookmark else None)
+        if len(way.running) < len(start):
+            problem = problem.of_images(way.running)
+        while way.step < n_steps and len(way.running):
+            if bookmark:
+                bookmark.pass_by(way.state, is_end=False)
+            if self.stop_window and way.step % self.stop_window == 0:
+                previous, way.losses = way.losses, problem.losses(way.values, way.step)
+                improves = previous - way.losses >= self.stop_tolerance
                 if not improves.all():
-                    leaving = running[~improves]
-                    reached[leaving], iterations[leaving] = values[~improves], step
-                    running, values, losses = running[improves], values[improves], losses[improves]
-                    problem, state = problem.of_images(improves), state.of_images(improves)
-                    if not len(running):
+                    way.keep(improves)
+                    problem = problem.of_images(improves)
+                    if not len(way.running):
                         break
-            state.step_(values, problem.gradient(values, step))
-            values.clamp_(0, 1)
-        reached[running] = values
-        return reached, iterations
+            way.adam.step_(way.values, problem.gradient(way.values, way.step))
+            way.values.clamp_(0, 1)
+            way.step += 1
+        way.reached[way.running] = way.values
+        if bookmark:
+            bookmark.pass_by(way.state, is_end=True)
+        return way.reached, way.iterations
+
+
+@dataclass(slots=True)
+class _Way:
+    """A descent before a step.
+
+    Parameters
+    ----------
+    step : its number
+    reached, iterations : values of the elements that have left, and the steps they took
+    running : places of the others in the batch
+    values, losses, adam : of those that are running; losses are of the last comparison
+    """
+
+    step: int
+    reached: Tensor
+    iterations: Tensor
+    running: Tensor
+    values: Tensor
+    losses: Tensor
+    adam: AdamState
+
+    @classmethod
+    def begun(cls, adam: Adam, start: Tensor, n_steps: int, state: State | None) -> "_Way":
+        """Return the descent before its first step, or where ``state`` says that it came to."""
+        size, device = len(start), start.device
+        if state is None:
+            iterations = torch.full((size,), n_steps, device=device)
+            losses = torch.full((size,), torch.inf, dtype=start.dtype, device=device)
+            running = torch.arange(size, device=device)
+            return cls(0, start.clone(), iterations, running, start.clone(), losses, adam.start(start))
+        found = {name: tensor.to(device, copy=True) for name, tensor in state.items()}
+        step = int(found.pop("step"))
+        return cls(step, adam=AdamState(adam, found.pop("mean"), found.pop("square"), step), **found)
+
+    def state(self) -> State:
+        """Return it in tensors, which the next step overwrites."""
+        names = ("reached", "iterations", "running", "values", "losses")
+        own = {name: getattr(self, name) for name in names}
+        return {"step": torch.tensor(self.step), "mean": self.adam.mean, "square": self.adam.square, **own}
+
+    def keep(self, chosen: Tensor) -> None:
+        """Let all but some of the running elements leave, with the values they have."""
+        leaving = self.running[~chosen]
+        self.reached[leaving], self.iterations[leaving] = self.values[~chosen], self.step
+        self.running, self.values, self.losses = self.running[chosen], self.values[chosen], self.losses[chosen]
+        self.adam = self.adam.of_images(chosen)

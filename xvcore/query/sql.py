@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from xvcore.errors import DamagedError, QueryError, StoreError, XvError, in_one_line, unknown_name
-from xvcore.query.files import File, files
+from xvcore.errors import QueryError, StoreError, XvError, in_one_line, unknown_name
+from xvcore.query.files import File, files, published_runs
 from xvcore.query.filters import parse
-from xvcore.query.tables import arrow
+from xvcore.query.tables import RECORDS, arrow, misplaced
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.read import read_file
 from xvcore.store.schema import TIME
@@ -66,9 +66,9 @@ def connect(store: Store) -> "duckdb.DuckDBPyConnection":
 
     The views name the files that are there now (of each run the published file, else the parts): connect again to see
     what is written later. Views have every column of the schema, also where only older files exist. A table of which a
-    file is damaged says so when it is asked for; the others can be asked. A class whose record is damaged is one that
-    failed for this reason. DuckDB does not verify checksums of pages: :func:`xvcore.query.table`, publishing and
-    running again do.
+    file is damaged, or is not what belongs where it lies, says so when it is asked for; the others can be asked. A
+    class whose record is damaged, or a run whose row is, is one that failed for this reason. Of files the footers are
+    looked at; DuckDB does not verify checksums of pages: :func:`xvcore.query.table`, publishing and running again do.
 
     Raises
     ------
@@ -86,9 +86,10 @@ def connect(store: Store) -> "duckdb.DuckDBPyConnection":
     connection = duckdb.connect()
     if not store.place.is_local:
         connection.register_filesystem(store.place.filesystem)
+    published = published_runs(store)
     for name in SCHEMAS:
         try:
-            _create_view(connection, store, SCHEMAS[name])
+            _create_view(connection, store, SCHEMAS[name], published)
         except duckdb.Error as error:
             raise StoreError(f"cannot read the table {name} of {store.url}: {_in_words(error)}") from error
     return connection
@@ -131,21 +132,33 @@ def _in_words(error: Exception) -> str:
     return in_one_line(str(error).partition("\n\nLINE ")[0])
 
 
-def _create_view(connection: Any, store: Store, table: Table) -> None:
+def _create_view(connection: Any, store: Store, table: Table, published: set[str]) -> None:
     from duckdb import Error
 
-    found = files(store, table)
+    found = files(store, table, published=published)
+    damage = _damage(store, table, found) if table.name == "runs" else misplaced(store, table, found)
+    if damage is None:
+        try:
+            connection.execute(_view(store, table, found))
+        except Error:
+            damage = _damage(store, table, found)
+            if damage is None:
+                raise
+    if damage is not None and table.name in RECORDS:
+        damage = _register(connection, store, table)
+    if damage is not None:
+        whole = _view(store, table, [])
+        connection.execute(whole.replace(" where false", f" where error({_quoted(damage)}) is null"))
+
+
+def _register(connection: Any, store: Store, table: Table) -> str | None:
+    """Make rows that say themselves which files are damaged known as a table; return what is wrong beyond that."""
     try:
-        connection.execute(_view(store, table, found))
-    except Error:
-        damage = _damage(store, table, found)
-        if damage is None:
-            raise
-        if table.name == "class_runs":
-            connection.register(table.name, arrow(store, table, parse(table, None, {}), list(table.names)))
-        else:
-            whole = _view(store, table, [])
-            connection.execute(whole.replace(" where false", f" where error({_quoted(damage)}) is null"))
+        rows = arrow(store, table, parse(table, None, {}), list(table.names))
+    except StoreError as error:
+        return str(error)
+    connection.register(table.name, rows)
+    return None
 
 
 def _damage_asked_for(store: Store, sql: str) -> str | None:
@@ -159,7 +172,7 @@ def _damage(store: Store, table: Table, found: list[File]) -> str | None:
     for file in found:
         try:
             read_file(store.place, table, file.path)
-        except DamagedError as error:
+        except StoreError as error:
             return str(error)
     return None
 

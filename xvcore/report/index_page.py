@@ -19,7 +19,7 @@ Done = Sequence[tuple[Entry, Card]]
 
 PAGE = "index.html"
 _MANY = 300
-_STATUSES = ("failed", "running", "pending", "skipped")
+_STATUSES = ("failed", "stopped", "running", "pending", "skipped")
 
 
 def index_page(renderer: Renderer, chapters: Sequence[Chapter], cards: Cards) -> str:

@@ -1,13 +1,14 @@
 """What the report shows and where: read from the tables of runs, classes and records before any page is written."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from xvcore.errors import StoreError, unknown_name
+from xvcore.errors import DamagedError, StoreError, unknown_name
 from xvcore.keys import digest
 from xvcore.query import table
 from xvcore.report.chapters import Chapter, Entry, Network, Section, Topic
@@ -17,6 +18,7 @@ from xvcore.report.wording import records
 from xvcore.runs.pipeline import in_order
 from xvcore.store import Store
 
+logger = logging.getLogger(__name__)
 N_COLOURS = 8
 
 
@@ -166,14 +168,28 @@ def _class_runs(store: Store, network: Network) -> dict[str, Mapping[str, Any]]:
 
 def _class_names(store: Store, dataset: str, class_runs: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, str]:
     """Return the name of each class of a chapter: as the data set has it, else as a run has it, else the id."""
-    classes: pd.DataFrame = table(store, "classes", filters={"dataset": dataset}, columns=["class_id", "class_name"])
-    of_dataset = dict(zip(classes["class_id"], classes["class_name"], strict=True))
+    of_dataset = _names_of(store, dataset)
     names: dict[str, str] = {}
     for of_run in class_runs:
         for class_id, record in of_run.items():
             names[class_id] = str(
                 of_dataset.get(class_id) or record.get("class_name") or names.get(class_id) or class_id
             )
+    return names
+
+
+def _names_of(store: Store, dataset: str) -> dict[str, str]:
+    """Return the names that a data set gives its classes; without those whose file is damaged, which the log names."""
+    names: dict[str, str] = {}
+    keys = {"dataset": dataset}
+    parts = [{**keys, "class_id": class_id} for class_id in store.classes_of("classes", dataset)]
+    for wanted in parts or [keys]:
+        try:
+            rows: pd.DataFrame = table(store, "classes", filters=wanted, columns=["class_id", "class_name"])
+        except DamagedError as error:
+            logger.warning("%s", error)
+        else:
+            names.update(zip(rows["class_id"], rows["class_name"], strict=True))
     return names
 
 

@@ -15,7 +15,17 @@ import torch
 from xvcore.errors import DamagedError, StoreError, XvError
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
 from xvcore.runs.images import records
-from xvcore.runs.run import Progress, Run, announce, chosen_classes, conclude, has_ended, is_concluded, known_row
+from xvcore.runs.run import (
+    Progress,
+    Run,
+    announce,
+    chosen_classes,
+    conclude,
+    has_ended,
+    is_concluded,
+    known_row,
+    watched,
+)
 from xvcore.runs.settings import Settings
 from xvcore.runs.stage import Counts, Stage, pipelines
 from xvcore.runs.whole import are_whole, is_done, is_part_whole, lost_joins
@@ -67,9 +77,9 @@ def is_complete(run: Run[Settings], class_id: str) -> bool:
 
 
 def reason_of_failure(run: Run[Settings], class_id: str) -> str | None:
-    """Return why the class failed; None where it did not, or is not known to have."""
+    """Return why the class failed or was stopped; None where it was not, or is not known to have been."""
     record = _record(run, class_id)
-    return record["error"] if record.get("status") == "failed" else None
+    return record["error"] if record.get("status") in ("failed", "stopped") else None
 
 
 def begin(run: Run[Settings], class_id: str) -> None:
@@ -174,16 +184,18 @@ def gather(run: Run[Settings]) -> None:
 
 
 def fail(run: Run[Settings], class_id: str, error: BaseException) -> None:
-    """Record why a class failed; the next run tries it again and keeps the stages that are done.
+    """Record why a class failed, or that it was stopped: by a signal, or by whoever waits for it no more.
 
-    One that another process has completed meanwhile stays complete.
+    The next run tries it again and keeps the stages that are done. One that another process has completed meanwhile
+    stays complete.
     """
     if is_complete(run, class_id):
         return
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    status = "failed"
     if not isinstance(error, Exception):
-        reason = f"stopped ({reason}); the next run goes on from here"
-    record = {**_record(run, class_id), "status": "failed", "error": reason}
+        status, reason = "stopped", f"stopped ({reason}); the next run goes on from here"
+    record = {**_record(run, class_id), "status": status, "error": reason}
     _write_record(run, class_id, record)
 
 
@@ -220,19 +232,20 @@ def complete_run(run: Run[Settings], class_ids: Sequence[str] | None = None) -> 
     chosen = [info.class_id for info in chosen_classes(run.dataset, class_ids)]
     if is_concluded(run, chosen):
         return "complete"
-    announce(run, chosen)
-    for class_id in chosen:
+    with watched([run]):
+        announce(run, chosen)
+        for class_id in chosen:
+            try:
+                complete_class(run, class_id)
+            except Exception as error:  # noqa: BLE001  whatever it was, it is in the record of the class
+                logger.warning("%s: failed: %s", _title(run, class_id, "all"), error)
         try:
-            complete_class(run, class_id)
-        except Exception as error:  # noqa: BLE001  whatever it was, it is in the record of the class
-            logger.warning("%s: failed: %s", _title(run, class_id, "all"), error)
-    try:
-        if has_ended(run):
-            gather(run)
-    except BaseException:
-        conclude(run, joined=False)
-        raise
-    return conclude(run)
+            if has_ended(run):
+                gather(run)
+        except Exception:
+            conclude(run, joined=False)
+            raise
+        return conclude(run)
 
 
 def _in_memory(run: Run[Settings], what: str, work: Callable[[Run[Settings]], Result]) -> Result:

@@ -3,15 +3,18 @@
 import dataclasses
 import datetime
 import functools
+import logging
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic
 
+import pandas as pd
 import torch
 
 from xvcore.data import ClassInfo, Dataset, open_dataset
-from xvcore.errors import UnknownNameError, XvError, unknown_name
+from xvcore.errors import StoreError, UnknownNameError, XvError, unknown_name
 from xvcore.keys import digest, run_id
 from xvcore.models import Classifier, load, outputs_for
 from xvcore.models.labels import check_map, known_outputs
@@ -19,9 +22,10 @@ from xvcore.parameters import as_dict
 from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
 from xvcore.runs.stage import needed
-from xvcore.runs.whole import is_whole, joined_parts, unknown_classes
+from xvcore.runs.whole import DONE, is_whole, joined_parts, unknown_classes
 from xvcore.store import Store
 
+logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with the number of items done and their total."""
 
@@ -139,7 +143,7 @@ def is_concluded(run: Run[Settings], class_ids: Sequence[str]) -> bool:
 
 
 def has_ended(run: Run[Settings]) -> bool:
-    """Say whether each class asked for, by whomever, is done or has failed."""
+    """Say whether each class asked for, by whomever, is done, has failed or was stopped."""
     return set(_ends(run)) == set(known_row(run)["class_ids"])
 
 
@@ -147,8 +151,9 @@ def conclude(run: Run[Settings], *, joined: bool = True) -> str:
     """Set the run's status from the records of its classes, publish its tables, and return the status.
 
     ``complete`` when every class asked for is complete or skipped, ``failed`` when one failed or what the classes left
-    could not be joined (``joined``), else ``running``: other shards are still at work. When the last of them ends
-    meanwhile, it is all done again: what was joined here without its classes may have replaced what it joined.
+    could not be joined (``joined``), ``stopped`` when one was, else ``running``: other shards are still at work. When
+    the last of them ends meanwhile, it is all done again: what was joined here without its classes may have replaced
+    what it joined.
 
     Raises
     ------
@@ -157,11 +162,13 @@ def conclude(run: Run[Settings], *, joined: bool = True) -> str:
     """
     known = known_row(run)
     ends = _ends(run)
-    done = [record for record in ends.values() if record["status"] != "failed"]
+    done = [record for record in ends.values() if record["status"] in DONE]
+    n_stopped = sum(record["status"] == "stopped" for record in ends.values())
     tables = needed(run.settings.method)
     has_lost = not run.store.lacking(run.run_id, tables).keys().isdisjoint(ends)
-    has_failed = len(done) < len(ends) or not joined or has_lost
-    status = "failed" if has_failed else "complete" if len(done) == len(known["class_ids"]) else "running"
+    has_failed = len(done) + n_stopped < len(ends) or not joined or has_lost
+    is_complete = len(done) == len(known["class_ids"])
+    status = "failed" if has_failed else "stopped" if n_stopped else "complete" if is_complete else "running"
     row = {
         **_run_row(run),
         "created_at": known["created_at"],
@@ -180,8 +187,36 @@ def conclude(run: Run[Settings], *, joined: bool = True) -> str:
     return conclude(run, joined=joined) if is_outdated else status
 
 
+@contextmanager
+def watched(runs: Iterable[Run[Settings]]) -> Iterator[None]:
+    """Record that runs are stopped where the block ends by an error or a signal before they were concluded.
+
+    Whoever else is at work on one of them concludes it in the end.
+    """
+    try:
+        yield
+    except BaseException:
+        for run in runs:
+            _stop(run)
+        raise
+
+
+def _stop(run: Run[Settings]) -> None:
+    try:
+        known = known_row(run)
+        if known.get("status") == "running":
+            kept = {
+                "created_at": known["created_at"],
+                "joined": known["joined"],
+                "class_ids": sorted(known["class_ids"]),
+            }
+            run.store.write_run({**_run_row(run), **kept, "status": "stopped", "finished_at": _now()})
+    except StoreError as error:  # what ended the block is raised, and not this
+        logger.warning("%s: it cannot be recorded that it was stopped: %s", run.run_id, error)
+
+
 def _ends(run: Run[Settings]) -> dict[str, Any]:
-    """Return the records of the classes asked for that are complete, skipped or failed."""
+    """Return the records of the classes asked for that are complete, skipped, failed or stopped."""
     asked = set(known_row(run)["class_ids"])
     rows = run.store.class_runs(run.run_id).to_dict("records")
     return {row["class_id"]: row for row in rows if row["class_id"] in asked and row["status"] != "running"}
@@ -269,7 +304,7 @@ def known_row(run: Run[Settings]) -> dict[str, Any]:
     """Return the run's row of ``runs``; empty where none was written."""
     runs = run.store.runs()
     rows = runs[runs["run_id"] == run.run_id].to_dict("records")
-    return {str(key): value for key, value in rows[0].items()} if rows else {}
+    return {str(key): None if value is pd.NaT else value for key, value in rows[0].items()} if rows else {}
 
 
 def _now() -> datetime.datetime:
@@ -310,5 +345,6 @@ def _run_row(run: Run[Settings]) -> dict[str, Any]:
             "preprocessing": dataclasses.asdict(run.classifier.preprocessing),
             **({"plugins": [each.package for each in plugins()]} if plugins() else {}),
             **({"state": run.classifier.state} if run.classifier.state else {}),
+            **({"also_fits": list(run.classifier.also_fits)} if run.classifier.also_fits else {}),
         },
     }

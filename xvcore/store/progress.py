@@ -13,7 +13,7 @@ _OF_RUN = ("run_id", "model", "dataset", "split", "method", "status", "published
 def columns() -> list[str]:
     """Return the columns of ``Store.status``."""
     ends, found = _of_classes()
-    return [*_OF_RUN, *(f"n_{end}" for end in ends), "n_pending", *found, "seconds"]
+    return [*_OF_RUN, *(f"n_{end}" for end in ends), "n_pending", *found, "seconds", "error"]
 
 
 def progress(run: Mapping[Hashable, Any], classes: pd.DataFrame) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def progress(run: Mapping[Hashable, Any], classes: pd.DataFrame) -> dict[str, An
         "n_pending": len(set(asked) - set(classes["class_id"])),
         **{name: int(classes[name].fillna(0).sum()) for name in found},
         "seconds": round(float(classes["seconds"].sum()), 1),
+        "error": run["error"],
     }
 
 

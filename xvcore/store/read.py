@@ -38,7 +38,7 @@ def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] 
     names = None if columns is None else [column.name for column in table.select(columns)]
     keys = _keys(table, relative)
     if not is_as_sealed(data):
-        raise DamagedError(f"damaged: {where}: its bytes are not those that were written; {_advice(relative)}")
+        raise DamagedError(f"damaged: {where}: its bytes are not those that were written; {advice(relative)}")
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         check_schema(table, file.schema_arrow, where, relative)
@@ -48,7 +48,7 @@ def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] 
     except pa.ArrowMemoryError as error:
         raise StoreError(f"cannot read {where}: the memory does not suffice: {in_one_line(error)}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DamagedError(f"damaged: {where}: {in_one_line(error)}; {_advice(relative)}") from error
+        raise DamagedError(f"damaged: {where}: {in_one_line(error)}; {advice(relative)}") from error
     for name, stem in keys.items():
         others = [
             value for value in pc.unique(rows.column(name)).to_pylist() if value is None or file_name(value) != stem
@@ -57,6 +57,7 @@ def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] 
             raise _wrong(where, relative, f"{name} {others[0]!r}", f"{name} {unquote(stem)!r}")
     if set(table.grain) <= set(keys) and rows.num_rows != 1:
         raise _wrong(where, relative, f"{rows.num_rows} rows", "one")
+    check_values(table, rows, where, relative)
     return rows if names is None else rows.select(names)
 
 
@@ -91,6 +92,42 @@ def check_schema(table: Table, schema: pa.Schema, where: str, relative: str) -> 
         raise _wrong(where, relative, f"no {', '.join(missing)}", f"the columns of the table {table.name}")
 
 
+def check_values(table: Table, rows: pa.Table, where: str, relative: str) -> None:
+    """Refuse what the writer would never have written, by the first column and value that is none of its.
+
+    Parameters
+    ----------
+    table : what is expected
+    rows : some columns of a file
+    where, relative : the file: for the message, and relative to the store
+
+    Raises
+    ------
+    DamagedError
+        A value is missing where one is needed, is not among the choices, or is no JSON.
+    """
+    for name in rows.column_names:
+        column, values = table[name], rows.column(name)
+        if values.null_count and not column.nullable:
+            row = pc.index(pc.is_null(values), True).as_py()
+            raise _wrong(where, relative, f"no {name} in row {row}", f"one ({column.description})")
+        if not (column.choices or column.kind == "json"):
+            continue
+        for value in pc.unique(values.drop_null()).to_pylist():
+            if column.choices and value not in column.choices:
+                raise _wrong(where, relative, f"{name} {value!r}", f"one of {', '.join(column.choices)}")
+            if column.kind == "json" and not _is_json(value):
+                raise _wrong(where, relative, f"{name} {value[:80]!r}", "JSON")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _facts(schema: pa.Schema) -> Mapping[str, object]:
     """Return what a file says of itself; empty for one that another program wrote."""
     facts = json.loads((schema.metadata or {}).get(b"xvcore", b"{}"))
@@ -110,11 +147,12 @@ def _keys(table: Table, relative: str) -> dict[str, str]:
 
 
 def _wrong(where: str, relative: str, seen: str, expected: str) -> DamagedError:
-    return DamagedError(f"damaged: {where} holds {seen}, expected {expected}; {_advice(relative)}")
+    return DamagedError(f"damaged: {where} holds {seen}, expected {expected}; {advice(relative)}")
 
 
-def _advice(relative: str) -> str:
+def advice(relative: str) -> str:
+    """Return what to do about a damaged file."""
     where, table, *_ = relative.split("/")
     if where == "tables":
         return "publish the run again"
-    return "remove it and run the same again" if table == "runs" else "run the class again: it is made anew"
+    return f"run {'the same' if table == 'runs' else 'the class'} again: it is made anew"

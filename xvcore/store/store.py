@@ -53,6 +53,7 @@ class Store:
         self.place = Place(url, **storage_options)
         self.url = self.place.url
         self._runs: dict[str, dict[str, Any]] = {}
+        self._said: set[str] = set()
         self._is_marked = self._check_format()
 
     def __repr__(self) -> str:
@@ -160,7 +161,7 @@ class Store:
         self._write_run({"published": False, **row}, "parts")
 
     def runs(self) -> pd.DataFrame:
-        """Return all runs, oldest first."""
+        """Return all runs, oldest first; one whose row is damaged has failed, and its ``error`` says so."""
         schema = SCHEMAS["runs"]
         rows = [self._run(run_id, fresh=True) for run_id in self._run_ids()]
         frame = data_frame(schema, arrow_table(schema, [row for row in rows if row], {}))
@@ -169,6 +170,11 @@ class Store:
     def is_published(self, run_id: str) -> bool:
         """Return whether the run's row says that its published files count; False where there is no row."""
         return bool(self._run(run_id, fresh=True).get("published"))
+
+    def run(self, run_id: str) -> pa.Table:
+        """Return the row of a run, or none; where its file is damaged, of a failed run with that reason."""
+        row = self._run(run_id, fresh=True)
+        return arrow_table(SCHEMAS["runs"], [row] if row else [], {})
 
     def publish(self, run_id: str, needed: Collection[str] = ()) -> dict[str, int]:
         """Join the parts of a run's finished classes into one file a table, and return the rows of each.
@@ -184,12 +190,14 @@ class Store:
         Raises
         ------
         StoreError
-            An unknown run, one without a finished class, a complete class that lacks a part which it must have, a
-            damaged part, rows that should be one, no room.
+            An unknown run, one whose row is damaged or without a finished class, a complete class that lacks a part
+            which it must have, a damaged part, rows that should be one, no room.
         """
         row = self._run(run_id, fresh=True)
         if not row:
             raise StoreError(str(unknown_name(f"run in {self.url}:", run_id, self._run_ids())))
+        if row.get("error"):
+            raise DamagedError(row["error"])
         records = self.class_runs(run_id)
         ended = set(records["class_id"][records["status"] != "running"])
         if not ended.intersection(self.classes_of("class_runs", run_id)):
@@ -261,7 +269,7 @@ class Store:
 
     def _damaged_records(self, run_id: str, class_ids: Sequence[str], error: DamagedError) -> pa.Table:
         """Return records that say of each class that its record is damaged: one file does not hide the others."""
-        logger.warning("%s", error)
+        self._say(error)
         keys = {"run_id": run_id, "model": self._run(run_id).get("model") or "unknown", "status": "failed"}
         rows = [{**keys, "class_id": class_id, "error": str(error)} for class_id in class_ids]
         return arrow_table(SCHEMAS["class_runs"], rows, {})
@@ -329,15 +337,47 @@ class Store:
         return sorted(unquote(name.removesuffix(".parquet")) for name in names if name.endswith(".parquet"))
 
     def _run(self, run_id: str, *, fresh: bool = False) -> dict[str, Any]:
-        """Return the run's row; empty where none was written. A store that has only ``tables/`` is complete too."""
+        """Return the run's row; empty where none was written. A store that has only ``tables/`` is complete too.
+
+        Where the row is damaged, what is known of the run otherwise, as a failed one that is not published.
+        """
         if run_id in self._runs and not fresh:
             return self._runs[run_id]
+        damage: DamagedError | None = None
         for where in ("parts", "tables"):
-            rows = read_file(self.place, SCHEMAS["runs"], f"{where}/runs/{file_name(run_id)}.parquet")
+            try:
+                rows = read_file(self.place, SCHEMAS["runs"], f"{where}/runs/{file_name(run_id)}.parquet")
+            except DamagedError as error:
+                damage = damage or error
+                continue
             if rows is not None:
-                self._runs[run_id] = rows.to_pylist()[0]
+                row = rows.to_pylist()[0]
+                self._runs[run_id] = self._damaged_run(row, damage) if damage else row
                 return self._runs[run_id]
-        return {}
+        if damage is None:
+            return {}
+        self._runs[run_id] = self._damaged_run(self._guessed(run_id), damage)
+        return self._runs[run_id]
+
+    def _damaged_run(self, known: Mapping[str, Any], damage: DamagedError) -> dict[str, Any]:
+        """Return the row of a run that says that its file is damaged: one file does not hide the others."""
+        self._say(damage)
+        return {**known, "status": "failed", "published": False, "error": str(damage)}
+
+    def _say(self, damage: DamagedError) -> None:
+        """Warn of a damaged file once."""
+        if str(damage) not in self._said:
+            self._said.add(str(damage))
+            logger.warning("%s", damage)
+
+    def _guessed(self, run_id: str) -> dict[str, Any]:
+        """Return what a run's other files tell of it."""
+        classes = self.classes_of("class_runs", run_id)
+        whole = (each for each in classes if self.n_rows("class_runs", run_id, each) is not None)
+        records = (self.read_arrow("class_runs", run_id, each, ["model"]).to_pylist()[0] for each in whole)
+        unknown = dict.fromkeys(("model", "method", "dataset"), "unknown")
+        known = {**unknown, **next(records, {})}
+        return {"run_id": run_id, **known, "class_ids": classes, "schema_version": SCHEMAS["runs"].version}
 
     def _withdraw(self, run_id: str) -> None:
         """Mark a published run as changed, so that readers take its parts again."""

@@ -91,7 +91,7 @@ pipelines.register(VisualSummaries.method)(
         order=1,
         stages=(
             PREDICT_DISTINCT,
-            Stage("mask", "masks", mask, drafts=("masks_so_far",)),
+            Stage("mask", "masks", mask, drafts=("masks_so_far", "masks_begun")),
             Stage("propose", None, propose),
             Stage("match", "candidates", match, growth="image pairs", also=("similarity",)),
             Stage("summarise", "clusters", summarise, growth="regions", also=("regions",)),

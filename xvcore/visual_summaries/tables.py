@@ -6,6 +6,7 @@ from xvcore.store.schema import (
     CLASS,
     IMAGE,
     KEYS,
+    Column,
     Table,
     box,
     count,
@@ -57,6 +58,17 @@ declare(
         "Masks of a class that is still being worked on; gone when it is done.",
         MASK_COLUMNS,
         grain=("run_id", "class_id", "image_id", "kind"),
+        is_published=False,
+    ),
+    Table(
+        "masks_begun",
+        "The batch of masks that is being worked on, as it was a moment ago; gone when the class is done.",
+        (
+            *KEYS,
+            listed("image_ids", pa.string(), "images of the batch"),
+            Column("state", pa.binary(), "tensors of the optimisation, as torch writes them"),
+        ),
+        grain=("run_id", "class_id"),
         is_published=False,
     ),
     Table(

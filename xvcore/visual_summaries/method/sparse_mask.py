@@ -38,7 +38,7 @@ from xvcore.models.classifier import Classifier
 from xvcore.ops.adam import Adam
 from xvcore.ops.channels_last import ChannelsLast
 from xvcore.ops.coarse_grid import CoarseGrid, CoarseMaps, Upsampling
-from xvcore.ops.descent import Descent
+from xvcore.ops.descent import Bookmark, Descent
 from xvcore.ops.disc import smallest_disc, without_disc
 from xvcore.ops.jitter import Jitter
 from xvcore.ops.mask_penalty import MaskPenalty
@@ -52,6 +52,8 @@ KEPT = 0.5
 """A binarised mask keeps the pixels that are not below."""
 DISC_BLUR_SIGMA = 10.0
 """Blur in pixels of the smallest disc before the descent starts there [2]_."""
+Bookmarks = Callable[[str], Bookmark]
+"""Gives a bookmark for the descent of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +211,16 @@ class SparseMask:
         )
 
     @torch.no_grad()
-    def __call__(self, classifier: Classifier, images: Images, targets: Targets) -> SparseMasks:
+    def __call__(
+        self, classifier: Classifier, images: Images, targets: Targets, bookmarks: Bookmarks | None = None
+    ) -> SparseMasks:
         """Return the masks of each image for its target.
+
+        Parameters
+        ----------
+        classifier, images, targets : the network, a batch, and the output that each of its images is explained for
+        bookmarks : remember where the stages are, so that the same batch goes on from there when it was killed; the
+            masks are the same, bit by bit
 
         Raises
         ------
@@ -219,9 +229,17 @@ class SparseMask:
         torch.OutOfMemoryError
             Not even one image fits into the device's memory.
         """
-        return SparseMasks.joined(in_halves(partial(self._explain, classifier), images, targets))
+        places = torch.arange(len(images))
+        return SparseMasks.joined(in_halves(partial(self._explain, classifier, bookmarks), images, targets, places))
 
-    def _explain(self, classifier: Classifier, images: Images, targets: Targets) -> SparseMasks:
+    def _explain(
+        self,
+        classifier: Classifier,
+        bookmarks: Bookmarks | None,
+        images: Images,
+        targets: Targets,
+        places: Int[Tensor, " batch"],
+    ) -> SparseMasks:
         probability = TargetProbability(self._prepared(classifier).logits, self.precision)
         perturbation = self._perturbation(images)
         jitter = Jitter(self.jitter_px, self.seed)
@@ -229,13 +247,18 @@ class SparseMask:
         stage = partial(_Stage, probability, targets, movable, jitter)
         descent = Descent(self.adam, self.stop_window, self.stop_tolerance)
 
+        def mark(name: str) -> Bookmark | None:
+            return bookmarks(f"{name}, images {places[0]} … {places[-1]}") if bookmarks else None
+
         grid = self._grid(images)
         start = self._start(grid, lambda masks: probability(perturbation(masks), targets), images)
-        low, smooth_iterations = descent(stage(self._smooth_penalty(), grid), start, self.smooth_steps)
+        problem = stage(self._smooth_penalty(), grid)
+        low, smooth_iterations = descent(problem, start, self.smooth_steps, mark("smooth"))
         smooth = grid(low).clamp(0, 1)
 
         start = _through_png(smooth) if self.png_round_trip else smooth
-        crisp, crisp_iterations = descent(stage(self._crisp_penalty(), None), start, self.crisp_steps)
+        problem = stage(self._crisp_penalty(), None)
+        crisp, crisp_iterations = descent(problem, start, self.crisp_steps, mark("crisp"))
         if not crisp.isfinite().all():
             raise XvError(f"masks are not finite: {classifier.name} overflows in {self.precision}")
         return SparseMasks(

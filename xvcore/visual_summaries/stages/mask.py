@@ -6,50 +6,39 @@ from typing import Any
 import torch
 
 from xvcore.data import Batch
-from xvcore.errors import StoreError
 from xvcore.ops.components import count_components
 from xvcore.runs.images import batches, passed_images
 from xvcore.runs.run import Progress, Run
 from xvcore.store.encode import map_cell, rle_encode
 from xvcore.visual_summaries.method.sparse_mask import SparseMasks
 from xvcore.visual_summaries.settings import VisualSummaries
+from xvcore.visual_summaries.stages.draft import Draft, rows_so_far
 
 
 def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = None) -> int:
     """Write two rows of ``masks`` (smooth, sharp) per image that passed the gate; return the number of images.
 
-    After each batch what is done so far is kept in ``masks_so_far``: whoever is killed goes on from there.
+    After each batch what is done so far is kept in ``masks_so_far``, and within one, in ``masks_begun``, how far its
+    optimisation is (:class:`~xvcore.visual_summaries.stages.draft.Draft`): whoever is killed goes on from there.
     """
     image_ids = passed_images(run, class_id)
     target = run.target(class_id)
-    rows = _so_far(run, class_id)
+    rows = rows_so_far(run, class_id, "masks_so_far")
     done = {row["image_id"] for row in rows}
     left = [each for each in image_ids if each not in done]
     for batch in batches(run, class_id, left) if left else ():
         images = batch.images.to(run.classifier.device)
         targets = torch.full((len(images),), target, device=images.device)
-        found = run.settings.mask(run.classifier, images, targets)
+        found = run.settings.mask(run.classifier, images, targets, Draft.of(run, class_id, batch.image_ids))
         rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found))
         if len(rows) < 2 * len(image_ids):
             run.store.write("masks_so_far", run.run_id, class_id, rows)
         if progress:
             progress(len(rows) // 2, len(image_ids))
     run.store.write("masks", run.run_id, class_id, rows)
-    run.store.remove("masks_so_far", run.run_id, class_id)
+    for table in ("masks_so_far", "masks_begun"):
+        run.store.remove(table, run.run_id, class_id)
     return len(rows) // 2
-
-
-def _so_far(run: Run[VisualSummaries], class_id: str) -> list[dict[str, Any]]:
-    where = "masks_so_far", run.run_id, class_id
-    if not run.store.has(*where):
-        return []
-    try:
-        rows: list[dict[str, Any]] = run.store.read_arrow(*where).to_pylist()
-    except StoreError:
-        if run.store.has(*where):
-            raise
-        return []  # another process has just completed the masks, and removed these
-    return rows
 
 
 def _rows(batch: Batch, masks: SparseMasks) -> Iterator[dict[str, Any]]:
