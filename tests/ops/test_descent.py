@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from marked import Marked
 from torch import Tensor
 
 from xvcore.ops.adam import Adam
@@ -67,20 +68,6 @@ def test_no_steps_leave_the_start():
     reached, iterations = Descent(Adam(), stop_window=5)(problem, start + 0.3, 0)
     assert torch.equal(reached, start + 0.3)
     assert iterations.tolist() == [0] * 5
-
-
-class Marked:
-    """Copies what it is told before each step, and at the end."""
-
-    def __init__(self, begin_at=None):
-        self.states, self.ends, self.begin_at = [], [], begin_at
-
-    def left_at(self):
-        return self.begin_at
-
-    def pass_by(self, state, *, is_end):
-        copied = {name: tensor.clone() for name, tensor in state().items()}
-        (self.ends if is_end else self.states).append(copied)
 
 
 @pytest.mark.parametrize("window", [0, 10])

@@ -41,6 +41,7 @@ QUICK = {
     "mask.smooth_steps": "12",
     "mask.crisp_steps": "8",
     # A random network gives no reason to remove anything: without a price of area the initial disc stays removed.
+    "least_drop": "none",
     "mask.smooth_area_weight": "0",
     "mask.crisp_area_weight": "0",
     "mask.crisp_variation_weight": "0",

@@ -31,6 +31,7 @@ TINY = {
     "skip_misclassified": "false",
     "mask.smooth_steps": "4",
     "mask.crisp_steps": "4",
+    "least_drop": "none",
     "mask.smooth_area_weight": "0",
     "mask.crisp_area_weight": "0",
     "mask.crisp_variation_weight": "0",

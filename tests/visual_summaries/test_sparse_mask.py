@@ -13,9 +13,10 @@ from torch import nn
 
 from xvcore.errors import ParameterError, XvError
 from xvcore.methods import methods
+from xvcore.ops.adam import Adam
 from xvcore.ops.perturb import baseline
 from xvcore.parameters import as_dict, replaced
-from xvcore.visual_summaries.method.sparse_mask import SparseMask
+from xvcore.visual_summaries.method.sparse_mask import JUDGES, SparseMask
 
 TENSORS = ("low", "smooth", "crisp", "prob_full", "prob_smooth", "prob_crisp", "prob_blurred")
 
@@ -80,7 +81,8 @@ def literal_sparse_mask(classifier, image, target, smooth_steps, crisp_steps):
 
 def test_a_short_optimisation_is_the_papers(make_classifier, make_images):
     classifier, (images, targets) = make_classifier(torch.float64), make_images(2, torch.float64)
-    masks = SparseMask(smooth_steps=5, crisp_steps=2)(classifier, images, targets)
+    method = dataclasses.replace(SparseMask.published(), smooth_steps=5, crisp_steps=2)
+    masks = method(classifier, images, targets)
     for index, (image, target) in enumerate(zip(images, targets, strict=True)):
         low, smooth, crisp = literal_sparse_mask(classifier, image, int(target), 5, 2)
         torch.testing.assert_close(masks.low[index, 0], low, rtol=0, atol=1e-9)
@@ -121,16 +123,89 @@ def test_more_steps_lower_the_loss_and_the_crisp_stage_hardens_the_mask(make_cla
     assert long.crisp_iterations.tolist() == [0] * len(images)
 
 
-def test_single_precision_results_agree_between_batches(make_classifier, make_images):
-    method, classifier, (images, targets) = SparseMask(smooth_steps=10, crisp_steps=5), make_classifier(), make_images()
+def mean_objectives(masks):
+    return masks.smooth_objective.mean(), masks.crisp_objective.mean()
+
+
+class Surer(nn.Module):
+    """A network whose scores differ three times as much; class 4 is what it says of pictures that show nothing."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        return 3 * (self.network(images) - 2.5 * torch.eye(5)[4])
+
+
+def test_a_tenth_of_the_published_passes_reaches_lower_objectives(make_classifier, make_images):
+    classifier, batch = make_classifier(wrap=Surer), make_images()
+    published, ours = SparseMask.published()(classifier, *batch), SparseMask()(classifier, *batch)
+    passes = [(masks.smooth_iterations + masks.crisp_iterations).unique().tolist() for masks in (published, ours)]
+    assert passes == [[450], [45]]
+    for found, expected in zip(mean_objectives(ours), mean_objectives(published), strict=True):
+        assert found <= expected
+
+
+@pytest.mark.parametrize("preset", ["published", "robust", None])
+def test_objectives_are_those_of_the_masks(preset, make_classifier, make_images):
+    classifier, (images, targets) = make_classifier(torch.float64), make_images(3, torch.float64)
+    method = SparseMask(preset=preset, smooth_steps=6, crisp_steps=4)
+    masks = method(classifier, images, targets)
+    kinds = method.baselines or (method.baseline,)
+    for index, target in enumerate(targets.tolist()):
+        for mask, variable, weights, objective in (
+            (masks.smooth, masks.low, (0.5, 1e-2, 0.0), masks.smooth_objective),
+            (masks.crisp, masks.crisp, (0.01, 1.0, 2.0), masks.crisp_objective),
+        ):
+            shown = [(images[index], baseline(images, kind)[index], mask[index]) for kind in kinds]
+            mean = sum(literal_probability(classifier, *each, target) for each in shown) / len(kinds)
+            expected = mean + literal_penalty(variable[index, 0], *weights)
+            torch.testing.assert_close(objective[index], expected, rtol=0, atol=1e-9)
+
+
+def test_masks_are_judged_under_every_baseline(make_classifier, make_images):
+    classifier, (images, targets) = make_classifier(torch.float64), make_images(3, torch.float64)
+    masks = SparseMask(smooth_steps=6, crisp_steps=4, baseline="mean")(classifier, images, targets)
+    binary = (masks.crisp >= 0.5).double()
+    for column, kind in enumerate(JUDGES):
+        picture = binary * images + (1 - binary) * baseline(images, kind)
+        expected = classifier.probabilities(picture).gather(1, targets[:, None]).squeeze(1)
+        torch.testing.assert_close(masks.prob_by_baseline[:, column], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(masks.drop_by_baseline[:, JUDGES.index("mean")], masks.drop_crisp)
+
+
+def test_robust_masks_hold_under_the_baseline_that_fools_those_of_one(make_classifier, make_images):
+    classifier, batch = make_classifier(), make_images()
+    one, robust = SparseMask()(classifier, *batch), SparseMask.robust()(classifier, *batch)
+    assert robust.smooth_iterations.tolist() == one.smooth_iterations.tolist()
+    assert robust.drop_by_baseline.amin(dim=1).mean() >= one.drop_by_baseline.amin(dim=1).mean()
+
+
+@pytest.mark.parametrize("optimiser", ["margin", "adam"])
+def test_single_precision_results_agree_between_batches(optimiser, make_classifier, make_images):
+    method = SparseMask(smooth_steps=10, crisp_steps=5, optimiser=optimiser)
+    classifier, (images, targets) = make_classifier(), make_images()
     whole = method(classifier, images, targets)
     alone = type(whole).joined([method(classifier, images[[i]], targets[[i]]) for i in range(len(images))])
     assert_same(alone, whole, atol=2e-3)
 
 
+@pytest.mark.parametrize("optimiser", ["margin", "adam"])
+def test_images_that_settle_say_so(optimiser, make_classifier, make_images):
+    classifier, batch = make_classifier(torch.float64), make_images(3, torch.float64)
+    whole = SparseMask(smooth_steps=12, crisp_steps=6, optimiser=optimiser)
+    masks = whole(classifier, *batch)
+    assert not masks.smooth_settled.any()
+    assert not masks.crisp_settled.any()
+    early = dataclasses.replace(whole, stop_window=2, stop_tolerance=10.0)(classifier, *batch)
+    assert early.smooth_settled.all()
+    assert (early.smooth_iterations == 2).all()
+
+
 def test_images_that_finish_early_leave_the_rest_as_it_is(make_classifier, make_images):
     classifier, (images, targets) = make_classifier(torch.float64), make_images(6, torch.float64)
-    full = SparseMask(smooth_steps=40, crisp_steps=10)
+    full = dataclasses.replace(SparseMask.published(), smooth_steps=40, crisp_steps=10)
     stopping = dataclasses.replace(full, stop_window=5, stop_tolerance=4e-3)
     masks = stopping(classifier, images, targets)
     steps = masks.smooth_iterations.tolist()
@@ -197,7 +272,7 @@ def test_mixed_precision_changes_the_masks_little(precision, make_classifier, ma
 
 
 def test_the_blur_can_be_differentiated(make_classifier, make_images):
-    through = SparseMask(smooth_steps=5, crisp_steps=0)
+    through = dataclasses.replace(SparseMask.published(), smooth_steps=5, crisp_steps=0)
     true = dataclasses.replace(through, blur_gradient="differentiated")
     classifier, batch = make_classifier(), make_images()
     assert not torch.allclose(through(classifier, *batch).low, true(classifier, *batch).low)
@@ -218,7 +293,8 @@ def test_the_png_round_trip_stretches_and_quantises(make_classifier, make_images
 
 def test_total_steps_are_shared_two_to_one_and_leave_one_spelling_of_the_settings():
     assert as_dict(replaced(SparseMask(), {"steps": 100})) == as_dict(SparseMask(smooth_steps=67, crisp_steps=33))
-    assert SparseMask(steps=450) == SparseMask()
+    assert SparseMask(steps=45) == SparseMask()
+    assert SparseMask(preset="published", steps=450) == SparseMask.published()
 
 
 def test_nonsense_is_refused_with_what_is_allowed():
@@ -232,6 +308,9 @@ def test_nonsense_is_refused_with_what_is_allowed():
 
 def test_presets_have_names():
     assert methods["sparse_mask"]() == SparseMask()
+    published = methods["sparse_mask_published"]()
+    assert (published.optimiser, published.smooth_steps, published.crisp_steps) == ("adam", 300, 150)
+    assert methods["sparse_mask_robust"]().baselines == JUDGES
     early = methods["sparse_mask_before_may_2018"]()
     assert (early.smooth_area_weight, early.smooth_variation_weight) == (0.01, 1e-4)
     original = methods["fong_vedaldi"]()
@@ -241,6 +320,16 @@ def test_presets_have_names():
         4,
         0,
     )
+
+
+def test_a_preset_sets_what_is_left_at_its_default_and_leaves_one_spelling():
+    published = replaced(SparseMask(), {"preset": "published"})
+    assert as_dict(published) == as_dict(SparseMask.published())
+    shorter = replaced(SparseMask(), {"preset": "published", "smooth_steps": "40", "adam.learning_rate": "0.05"})
+    assert shorter == dataclasses.replace(published, smooth_steps=40, adam=Adam(0.05))
+    assert replaced(shorter, {"crisp_steps": "20"}) == dataclasses.replace(shorter, crisp_steps=20)
+    with pytest.raises(ParameterError, match="did you mean"):
+        replaced(SparseMask(), {"preset": "publishd"})
 
 
 @pytest.mark.slow

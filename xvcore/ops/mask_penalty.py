@@ -52,7 +52,7 @@ class MaskPenalty:
 
     def gradient(self, masks: Maps) -> Maps:
         """Return the derivative of each mask's penalty by its elements."""
-        share = 1.0 if self.summed else 1.0 / masks[0].numel()
+        share = self.share(masks)
         removed = 1 - masks
         gradient = removed.sign().mul_(-self.area_weight * share)
         if self.crispness_weight:
@@ -62,6 +62,10 @@ class MaskPenalty:
             slope = total_variation_gradient(masks, self.variation_power, isotropic=self.isotropic, summed=self.summed)
             gradient.add_(slope, alpha=self.variation_weight)
         return gradient
+
+    def share(self, masks: Maps) -> float:
+        """Return by how much an element counts: 1 in a sum, one over their number in a mean."""
+        return 1.0 if self.summed else 1.0 / masks[0].numel()
 
     def _per_mask(self, values: Maps) -> Float[Tensor, " batch"]:
         return values.sum(dim=(1, 2, 3)) if self.summed else values.mean(dim=(1, 2, 3))

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from xvcore.types import Images, Probabilities, Scores, Targets
 
+Margins = Float[Tensor, " batch"]
+"""Log odds of each image's target: ``log p / (1 − p)``."""
 Precision = Literal["float32", "bfloat16", "float16"]
 HALF_SCALE = 1024.0
 """Factor on the probability under float16, whose smallest number would else swallow an improbable target's gradient."""
@@ -67,6 +69,23 @@ class TargetProbability:
             total = self(pictures, targets).sum() * scale
             (gradient,) = torch.autograd.grad(total, pictures)
         return gradient if scale == 1 else gradient / scale
+
+    def margin_gradient(self, pictures: Images, targets: Targets) -> tuple[Margins, Images]:
+        """Return each target's log odds ``log p / (1 − p)`` and the derivative of their sum by the pictures.
+
+        Computed from the scores, the target's less the logarithm of the others' summed exponentials: also a probability
+        that rounds to 0 or 1 has them.
+        """
+        with torch.enable_grad():
+            pictures = pictures.detach().requires_grad_()
+            with self._arithmetic(pictures.device.type):
+                scores = self.logits(pictures)
+            scores = scores.to(pictures.dtype)
+            own = scores.gather(1, targets[:, None])
+            others = scores.scatter(1, targets[:, None], -torch.inf).logsumexp(dim=1)
+            margins = own.squeeze(1) - others
+            (gradient,) = torch.autograd.grad(margins.sum(), pictures)
+        return margins.detach(), gradient
 
     def _arithmetic(self, device_type: str) -> AbstractContextManager[None]:
         if self.precision == "float32":

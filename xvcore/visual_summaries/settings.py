@@ -23,7 +23,7 @@ class VisualSummaries:
     """
 
     method: ClassVar[str] = "visual-summaries"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     explains_class: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ()
 
@@ -32,6 +32,12 @@ class VisualSummaries:
     )
     skip_misclassified: bool = parameter(
         default=True, description="Leave out images whose prediction is not the target (the paper's gate)"
+    )
+    least_drop: float | None = parameter(
+        0.5,
+        "Relative drop of the probability from which a mask feeds summaries; none = all masks do (paper); ours: what "
+        "leaves the network more than half of its confidence is no evidence of what it looked at",
+        le=1,
     )
     max_regions: int = parameter(
         2000,

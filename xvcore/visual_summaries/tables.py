@@ -26,6 +26,14 @@ from xvcore.store.schema import (
     text,
 )
 
+JUDGED = {
+    "blur_weak": "a weak blur",
+    "blur_strong": "a strong blur",
+    "mean": "the image's mean colour",
+    "noise": "noise around the mean colour",
+}
+"""Baselines under which sharp masks are judged, in the words of their columns."""
+
 MASK_COLUMNS = (
     *KEYS,
     IMAGE,
@@ -42,7 +50,16 @@ MASK_COLUMNS = (
     real("prob_blurred", "probability with all pixels removed", "0 … 1", nullable=True),
     real("prob_drop", "(prob_full - prob_masked) / prob_full", nullable=True),
     real("p_score", "(prob_full - prob_masked) / (prob_full - prob_blurred)", nullable=True),
-    count("iterations", "steps of the optimisation", nullable=True),
+    count("iterations", "steps of the optimisation, a pass of the network forward and backward each", nullable=True),
+    real(
+        "objective", "what the stage minimises, at this mask before it is made binary; lower is better", nullable=True
+    ),
+    key("stopped", "why the optimisation of the image ended", nullable=True, choices=("steps", "tolerance")),
+    flag("reached", "whether prob_drop is at least the least drop asked for; others feed no summary", nullable=True),
+    *(
+        real(f"drop_{each}", f"relative drop with the salient pixels replaced by {words}", nullable=True)
+        for each, words in JUDGED.items()
+    ),
     text("error", "why there is no mask", nullable=True),
 )
 

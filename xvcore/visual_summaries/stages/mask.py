@@ -10,7 +10,7 @@ from xvcore.ops.components import count_components
 from xvcore.runs.images import batches, passed_images
 from xvcore.runs.run import Progress, Run
 from xvcore.store.encode import map_cell, rle_encode
-from xvcore.visual_summaries.method.sparse_mask import SparseMasks
+from xvcore.visual_summaries.method.sparse_mask import JUDGES, SparseMasks
 from xvcore.visual_summaries.settings import VisualSummaries
 from xvcore.visual_summaries.stages.draft import Draft, rows_so_far
 
@@ -30,7 +30,7 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
         images = batch.images.to(run.classifier.device)
         targets = torch.full((len(images),), target, device=images.device)
         found = run.settings.mask(run.classifier, images, targets, Draft.of(run, class_id, batch.image_ids))
-        rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found))
+        rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found, run.settings.least_drop))
         if len(rows) < 2 * len(image_ids):
             run.store.write("masks_so_far", run.run_id, class_id, rows)
         if progress:
@@ -41,16 +41,19 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
     return len(rows) // 2
 
 
-def _rows(batch: Batch, masks: SparseMasks) -> Iterator[dict[str, Any]]:
+def _rows(batch: Batch, masks: SparseMasks, least_drop: float | None) -> Iterator[dict[str, Any]]:
     stages = {
-        "smooth": (masks.smooth, masks.prob_smooth, masks.smooth_iterations),
-        "sharp": (masks.crisp, masks.prob_crisp, masks.crisp_iterations),
+        "smooth": (masks.smooth, masks.prob_smooth, masks.smooth_objective, masks.smooth_iterations),
+        "sharp": (masks.crisp, masks.prob_crisp, masks.crisp_objective, masks.crisp_iterations),
     }
+    settled = {"smooth": masks.smooth_settled, "sharp": masks.crisp_settled}
     for index, image_id in enumerate(batch.image_ids):
-        for kind, (maps, probability, iterations) in stages.items():
+        drops = dict(zip(JUDGES, masks.drop_by_baseline[index].tolist(), strict=True))
+        for kind, (maps, probability, objective, iterations) in stages.items():
             values = maps[index, 0].cpu()
             salient = (values < 0.5).numpy()
             full, masked = float(masks.prob_full[index]), float(probability[index])
+            drop = (full - masked) / full
             low = masks.low[index, 0].cpu().numpy() if kind == "smooth" else None
             yield {
                 "image_id": image_id,
@@ -65,6 +68,10 @@ def _rows(batch: Batch, masks: SparseMasks) -> Iterator[dict[str, Any]]:
                 "prob_full": full,
                 "prob_masked": masked,
                 "prob_blurred": float(masks.prob_blurred[index]),
-                "prob_drop": (full - masked) / full,
+                "prob_drop": drop,
                 "iterations": int(iterations[index]),
+                "objective": float(objective[index]),
+                "stopped": "tolerance" if settled[kind][index] else "steps",
+                "reached": least_drop is None or drop >= least_drop,
+                **{f"drop_{each}": found if kind == "sharp" else None for each, found in drops.items()},
             }
