@@ -30,25 +30,16 @@ def block(section: Section, cards: Cards) -> dict[str, Any]:
     return {**values, "totals": _with_histograms(values["totals"])}
 
 
-def lede(sections: Sequence[Section], cards: Cards) -> dict[str, int]:
-    """Return how many networks, classes, summaries and distinct parts there are."""
+def lede(sections: Sequence[Section], cards: Cards) -> dict[str, int | None]:
+    """Return how many networks, classes, summaries and distinct parts there are; no parts where some are not known."""
+    entries = [entry for section in sections for topic in section.topics for entry in topic.entries]
+    done = [cards[each.folder] for each in entries if each.status == "complete" and is_done(each, cards[each.folder])]
+    parts = [card["n_parts"] for card in done]
     return {
         "n_networks": len({network.model for section in sections for network in section.networks}),
         "n_classes": sum(len(section.topics) for section in sections),
-        "n_summaries": sum(
-            len(cards[entry.folder]["summaries"])
-            for section in sections
-            for topic in section.topics
-            for entry in topic.entries
-            if entry.status == "complete" and is_done(entry, cards[entry.folder])
-        ),
-        "n_parts": sum(
-            (cards[entry.folder]["n_parts"] or {"number": 0})["number"]
-            for section in sections
-            for topic in section.topics
-            for entry in topic.entries
-            if entry.status == "complete" and is_done(entry, cards[entry.folder])
-        ),
+        "n_summaries": sum(len(card["summaries"]) for card in done),
+        "n_parts": None if None in parts else sum(each["number"] for each in parts),
     }
 
 
