@@ -25,12 +25,14 @@ class Places:
     together : whether two regions of one image lie together; false for regions of different images
     chance : how often a region of the size of one would lie together with the other if it were anywhere in the image
     similarity : how well two regions match by proposal flow
+    similarity_of_any : mean of that over all pairs of regions of different images
     """
 
     image: Int[np.ndarray, " regions"]
     together: Bool[np.ndarray, "regions regions"]
     chance: Float[np.ndarray, "regions regions"]
     similarity: Float[np.ndarray, "regions regions"]
+    similarity_of_any: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class DistinctParts:
             block = np.ix_(here, here)
             generator = np.random.default_rng([seed, int(number)])
             together[block], chance[block] = self._in_image(salient[number], boxes[here], generator)
-        return Places(image, together, chance, similarity)
+        apart = image[:, None] != image[None]
+        return Places(image, together, chance, similarity, float(similarity[apart].mean()) if apart.any() else 0.0)
 
     def __call__(self, places: Places, occurrences: Occurrences) -> Int[np.ndarray, " summaries"]:
         """Return the number of each summary's part, from 0, in the order in which the parts first appear.
@@ -124,23 +127,10 @@ class DistinctParts:
         met = ((places.together[a, b] - places.chance[a, b].astype(np.float64)) * shared).sum(axis=2)
         most = ((1 - places.chance[a, b].astype(np.float64)) * shared).sum(axis=2)
         by_place = np.divide(met, most, out=np.zeros_like(met), where=most > 0)
-        found = np.where(shared.sum(axis=2) >= self.min_images, by_place, self._by_similarity(places, occurrences))
+        is_told = shared.sum(axis=2) >= self.min_images
+        found = by_place if is_told.all() else np.where(is_told, by_place, _by_similarity(places, occurrences))
         np.fill_diagonal(found, 1.0)
         return found
-
-    def _by_similarity(self, places: Places, occurrences: Occurrences) -> Float[np.ndarray, "summaries summaries"]:
-        members = [row[row >= 0] for row in occurrences]
-        used = np.concatenate(members)
-        belongs = np.zeros((len(members), len(used)))
-        belongs[np.repeat(np.arange(len(members)), [len(each) for each in members]), np.arange(len(used))] = 1
-        is_other = (places.image[used][:, None] != places.image[used][None]).astype(np.float64)
-        total = belongs @ (places.similarity[np.ix_(used, used)] * is_other) @ belongs.T
-        number = belongs @ is_other @ belongs.T
-        mean = np.divide(total, number, out=np.zeros_like(total), where=number > 0)
-        apart = places.image[:, None] != places.image[None]
-        of_all = float(places.similarity[apart].mean()) if apart.any() else 0.0
-        own = np.minimum(np.diag(mean)[:, None], np.diag(mean)[None])
-        return np.divide(mean - of_all, own - of_all, out=np.zeros_like(mean), where=own > of_all)
 
     def _in_image(
         self, salient: Bool[np.ndarray, "height width"], boxes: BoxArray, generator: np.random.Generator
@@ -162,6 +152,20 @@ class DistinctParts:
     def _share_of_draws(self, hits: Bool[np.ndarray, "boxes random"]) -> Float[np.ndarray, "boxes boxes"]:
         share = hits.reshape(len(hits), -1, self.n_random).mean(axis=2)
         return np.asarray((share + share.T) / 2)
+
+
+def _by_similarity(places: Places, occurrences: Occurrences) -> Float[np.ndarray, "summaries summaries"]:
+    members = [row[row >= 0] for row in occurrences]
+    used = np.concatenate(members)
+    belongs = np.zeros((len(members), len(used)))
+    belongs[np.repeat(np.arange(len(members)), [len(each) for each in members]), np.arange(len(used))] = 1
+    is_other = (places.image[used][:, None] != places.image[used][None]).astype(np.float64)
+    total = belongs @ (places.similarity[np.ix_(used, used)] * is_other) @ belongs.T
+    number = belongs @ is_other @ belongs.T
+    mean = np.divide(total, number, out=np.zeros_like(total), where=number > 0)
+    own = np.minimum(np.diag(mean)[:, None], np.diag(mean)[None])
+    above = own - places.similarity_of_any
+    return np.asarray(np.divide(mean - places.similarity_of_any, above, out=np.zeros_like(mean), where=above > 0))
 
 
 def main_pieces(salient: Bool[np.ndarray, "height width"], boxes: BoxArray) -> Int[np.ndarray, " boxes"]:

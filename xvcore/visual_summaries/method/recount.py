@@ -57,7 +57,7 @@ class Recount:
     def __call__(self, chosen: Bool[np.ndarray, " images"]) -> tuple[int, int]:
         """Return the number of accepted summaries and of distinct parts among the regions of some images."""
         used = torch.from_numpy(np.flatnonzero(chosen[self.places.image]))
-        if not len(used):
+        if not len(used) or chosen.sum() < self.coherence.min_images:
             return 0, 0
         found = self.clustering(self.regions.scores[used][:, used], seed=self.seed)
         labels = torch.full((len(self.places.image),), -1)
