@@ -99,7 +99,7 @@ def test_a_class_page_says_what_became_of_the_class(site):
 def test_pages_tell_parts_beside_summaries_with_their_interval(site, pages):
     robin = page_of(site, WIDE, "robin").text
     assert "2 summaries on 2 distinct parts" in robin
-    assert "uncertain from 1 to 3, that of summaries from 1 to 4" in robin
+    assert "number of parts: 1 to 3, of summaries: 1 to 4, from halves" in robin
     assert "2 parts (1–3)" in pages[site / "index.html"].text
     side_by_side = Page((site / "compare" / "robin.html").read_text()).text
     assert re.search(r"2\s*distinct parts, 1 to 3 at", side_by_side)

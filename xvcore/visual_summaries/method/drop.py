@@ -68,10 +68,11 @@ class CausalDrop:
         boxes : of each image, equally many; an empty one (no width or height) blurs nothing
         """
         pictures = images.to(classifier.device)
-        mask = torch.ones(len(pictures), 1, *pictures.shape[2:], device=pictures.device)
-        for each, of_image in zip(mask, boxes.cpu().double().numpy(), strict=True):
+        mask = torch.ones(len(pictures), 1, *pictures.shape[2:])
+        for each, of_image in zip(mask.numpy(), boxes.cpu().double().numpy(), strict=True):
             for box in of_image[of_image[:, 2:].prod(axis=1) > 0]:
                 each[0][window(box)] = 0
+        mask = mask.to(pictures.device)
         return probabilities(classifier, blend(pictures, baseline(pictures, self.baseline), mask), targets)
 
 
