@@ -47,7 +47,7 @@ def agreement(store: Store) -> pd.DataFrame:
                 "recall": sum(recalls) / len(recalls),
                 "parts": int(n_parts.sum()),
                 "decisive": int(n_decisive.sum()),
-                "within_one": float(((n_parts - n_decisive).abs() <= 1).mean()),
+                "within_one": ((n_parts - n_decisive).abs() <= 1).mean(),
             }
         )
     return pd.DataFrame(rows)
