@@ -106,8 +106,13 @@ def record(class_id: str, status: str = "complete", **columns: object) -> dict:
     }
 
 
-def write_class(store: Store, run_id: str, class_id: str, image_ids: Iterable[str], *, n_parts: int = 2) -> None:
-    """One class with a bad image, a misclassified one, a cluster a part, and a rejected cluster."""
+def write_class(
+    store: Store, run_id: str, class_id: str, image_ids: Iterable[str], *, n_parts: int = 2, judged: bool = True
+) -> None:
+    """One class with a bad image, a misclassified one, a cluster a part, and a rejected cluster.
+
+    Not ``judged`` is one of a run that did not ask on which parts the summaries lie.
+    """
     ids = sorted(image_ids)
     good = ids[:-1]
     predictions = [
@@ -139,6 +144,10 @@ def write_class(store: Store, run_id: str, class_id: str, image_ids: Iterable[st
         members = [(image_id, box_of(seed_of(image_id), 0)) for image_id in good[:2]]
         regions += region_rows(members, cluster_id=n_parts, first=len(regions))
         clusters.append(cluster_row(members, n_parts, accepted=False, part=None))
+    if judged:
+        clusters = [{**row, **judgement(row["cluster_id"])} if row["accepted"] else row for row in clusters]
+        store.write("summary_drops", run_id, class_id, drop_rows(n_parts))
+        store.write("part_counts", run_id, class_id, count_rows(len(good), n_parts))
     store.write("regions", run_id, class_id, regions)
     store.write("clusters", run_id, class_id, clusters)
     shares = [
@@ -154,8 +163,37 @@ def write_class(store: Store, run_id: str, class_id: str, image_ids: Iterable[st
         "n_regions": len(regions),
         "n_clusters": len(clusters),
         "n_summaries": n_parts,
+        "n_parts": n_parts if judged else None,
     }
     store.write("class_runs", run_id, class_id, [record(class_id, **counts)])
+
+
+def judgement(cluster_id: int) -> dict:
+    """The first summary costs no more than random regions, the others do."""
+    return {
+        "distinct_part": cluster_id + 1,
+        "greedy_rank": cluster_id + 1,
+        "joint_gain": 0.3,
+        "random_drop": 0.01,
+        "above_random": cluster_id > 0,
+    }
+
+
+def drop_rows(n: int) -> list[dict]:
+    numbers = {"n_images": 4, "area_frac": 0.1, "random_drop": 0.02, "p_value": 0.01, "above_random": True}
+    alone = [{"kind": "alone", "step": k + 1, "cluster_id": k, "prob_drop": 0.6, **numbers} for k in range(n)]
+    steps = [
+        {"kind": "greedy", "step": k + 1, "cluster_id": k, "n_images": 4, "prob_drop": 0.4 * (k + 1), "gain": 0.3}
+        for k in range(n)
+    ]
+    return [*alone, *steps, {"kind": "joint", "step": 1, "prob_drop": 0.93, **numbers}] if n else []
+
+
+def count_rows(n_images: int, n: int) -> list[dict]:
+    half = {"is_whole": False, "n_samples": 100, "n_summaries": n - 0.5, "n_parts": n - 0.5}
+    whole = {"is_whole": True, "n_samples": 1, "n_summaries": n, "n_parts": n}
+    ends = {"summaries_low": n - 0.6, "summaries_high": n + 1.4, "parts_low": n - 0.5, "parts_high": n + 0.5}
+    return [{"n_images": n_images // 2, **half, **ends}, {"n_images": n_images, **whole, **ends}]
 
 
 def mask_rows(image_id: str) -> list[dict]:
@@ -226,8 +264,10 @@ def write_bare(store: Store, run_id: str, class_id: str) -> None:
     row = {"image_id": "only.png", "prob_target": 0.9, "pred_idx": 3, "correct": True, "width": 90, "height": 90}
     store.write("predictions", run_id, class_id, [row])
     store.write("masks", run_id, class_id, mask_rows("only.png"))
-    for name in ("regions", "clusters", "summary_parts"):
+    for name in ("regions", "clusters", "summary_parts", "summary_drops"):
         store.write(name, run_id, class_id, [])
+    none = {"n_images": 0, "is_whole": True, "n_samples": 1, "n_summaries": 0, "n_parts": 0}
+    store.write("part_counts", run_id, class_id, [none])
     counts = {"n_images": 1, "n_correct": 1, "n_masks": 1, "n_regions": 0, "n_clusters": 0, "n_summaries": 0}
     store.write("class_runs", run_id, class_id, [record(class_id, **counts)])
 
@@ -237,7 +277,7 @@ def write_store(folder: Path) -> Store:
     for minute, (run_id, model) in enumerate((("wide-run", WIDE), ("narrow-run", HOSTILE_MODEL))):
         store.write_run(run_row(run_id, model, CLASSES, minute=minute))
         write_class(store, run_id, "robin", [f"robin_{i:02d}.jpg" for i in range(6)], n_parts=2 - minute)
-        write_class(store, run_id, HOSTILE, IMAGE_IDS)
+        write_class(store, run_id, HOSTILE, IMAGE_IDS, judged=minute == 0)
         write_bare(store, run_id, "no.clusters here")
         error = "CUDA error: <device> lost\n  at step 3"
         store.write("class_runs", run_id, "broken", [record("broken", "failed", error=error, seconds=None)])

@@ -96,6 +96,32 @@ def test_a_class_page_says_what_became_of_the_class(site):
     assert "20\u202f% by chance" in robin.text
 
 
+def test_pages_tell_parts_beside_summaries_with_their_interval(site, pages):
+    robin = page_of(site, WIDE, "robin").text
+    assert "2 summaries on 2 distinct parts" in robin
+    assert "number of parts: 1 to 3, of summaries: 1 to 4, from halves" in robin
+    assert "2 parts (1–3)" in pages[site / "index.html"].text
+    side_by_side = Page((site / "compare" / "robin.html").read_text()).text
+    assert re.search(r"2\s*distinct parts, 1 to 3 at", side_by_side)
+    assert re.search(r"1\s*distinct part, 0 to 2 at", side_by_side)
+
+
+def test_a_class_page_says_what_is_needed_together_and_shows_that_last_which_costs_no_more_than_chance(site):
+    text = page_of(site, WIDE, "robin").text
+    assert "without all summaries 93\u202f% of the probability is lost, 2\u202f% without as many random" in text
+    assert text.index("body") < text.index("head")
+    assert text.count("no more is lost than by random regions") == 1
+    assert "What is lost step by step" in text
+    assert "against the number of images" in text
+
+
+def test_where_parts_were_not_looked_for_none_are_shown(site, pages):
+    text = page_of(site, HOSTILE_MODEL, HOSTILE).text
+    assert "2 summaries" in text
+    for words in ("distinct part", "eeded together", "step by step", "number of images"):
+        assert words not in text
+
+
 def test_an_image_page_shows_probabilities_masks_and_regions(site):
     text = page_of(site, WIDE, "robin", "robin_01.jpg").text
     for expected in ("0.900", "0.020", "0.050", "98\u202f%", "Summary 1", "exemplar"):

@@ -307,7 +307,10 @@ def summarising(store: Path) -> Run:
         "clusters",  # its pairs are trimmed away: they are found again
         *(
             pytest.param(each, marks=pytest.mark.slow)
-            for each in ("manifest", "predictions", "masks", "candidates", "similarity", "regions", "summary_parts")
+            for each in (
+                *("manifest", "predictions", "masks", "candidates", "similarity", "regions", "summary_parts"),
+                *("summary_drops", "part_counts"),
+            )
         ),
     ],
 )

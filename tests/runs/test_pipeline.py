@@ -102,6 +102,29 @@ def test_every_image_has_its_rows_and_the_record_counts_them(done) -> None:
     assert opened.runs().iloc[0]["status"] == "complete"
 
 
+def test_summaries_parts_drops_and_counts_of_a_class_agree(done) -> None:
+    store, run_id, (class_id,) = done
+    opened = Store(store)
+    record = opened.read("class_runs", run_id, class_id).iloc[0]
+    clusters = opened.read("clusters", run_id, class_id)
+    accepted = clusters[clusters["accepted"].astype(bool)]
+    n = len(accepted)
+    for column in ("distinct_part", "greedy_rank", "joint_gain", "random_drop", "above_random"):
+        assert clusters[column].notna().tolist() == clusters["accepted"].tolist(), column
+    assert record["n_parts"] == accepted["distinct_part"].nunique() <= n
+    assert sorted(accepted["greedy_rank"]) == list(range(1, n + 1))
+    drops = opened.read("summary_drops", run_id, class_id)
+    assert drops["kind"].value_counts().to_dict() == ({"alone": n, "greedy": n, "joint": 1} if n else {})
+    if n:
+        last = drops[drops["kind"] == "greedy"].sort_values("step").iloc[-1]
+        joint = drops[drops["kind"] == "joint"].iloc[0]
+        assert last["prob_drop"] == pytest.approx(joint["prob_drop"])
+    counts = opened.read("part_counts", run_id, class_id)
+    whole = counts[counts["is_whole"]]
+    assert whole[["n_summaries", "n_parts"]].to_numpy().tolist() == [[n, record["n_parts"]]]
+    assert counts["n_images"].max() == whole["n_images"].iloc[0] <= record["n_masks"]
+
+
 def test_the_record_says_how_fast_it_was_and_on_what(done) -> None:
     store, run_id, (class_id,) = done
     record = Store(store).read("class_runs", run_id, class_id).iloc[0]

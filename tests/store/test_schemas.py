@@ -10,7 +10,7 @@ from xvcore.store.schema import MAP
 TABLES = list(SCHEMAS)
 OF_THIS_FAMILY = {
     *("runs", "class_runs", "classes", "parts", "manifest", "predictions", "masks", "proposals", "candidates"),
-    *("regions", "similarity", "clusters", "summary_parts"),
+    *("regions", "similarity", "clusters", "summary_parts", "summary_drops", "part_counts"),
 }
 
 

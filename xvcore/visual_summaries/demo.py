@@ -23,6 +23,8 @@ def agreement(store: Store) -> pd.DataFrame:
 
     ``purity`` is the mean share of a summary's regions that cover its majority part, ``random_purity`` the same for
     random regions of equal size, ``recall`` the mean share of a class's decisive parts that some summary covers.
+    ``parts`` are the distinct parts that the summaries lie on, ``decisive`` those that tell the classes, and
+    ``within_one`` is the share of the classes in which the two numbers differ by at most one.
     """
     shares = table(store, "summary_parts")
     truth = table(store, "parts", filters={"decisive": True})
@@ -33,6 +35,8 @@ def agreement(store: Store) -> pd.DataFrame:
         of_model = shares[shares["model"] == model]
         classes = counts.loc[counts["model"] == model, "class_id"]
         recalls = [part_recall(of_model[of_model["class_id"] == each], decisive[each]) for each in classes]
+        n_parts = counts[counts["model"] == model].set_index("class_id")["n_parts"]
+        n_decisive = pd.Series({each: len(decisive[each]) for each in classes})
         rows.append(
             {
                 "network": model,
@@ -41,6 +45,9 @@ def agreement(store: Store) -> pd.DataFrame:
                 "purity": of_model["share"].mean(),
                 "random_purity": of_model["random_purity"].mean(),
                 "recall": sum(recalls) / len(recalls),
+                "parts": int(n_parts.sum()),
+                "decisive": int(n_decisive.sum()),
+                "within_one": ((n_parts - n_decisive).abs() <= 1).mean(),
             }
         )
     return pd.DataFrame(rows)

@@ -23,11 +23,12 @@ from xvcore.visual_summaries.stages.summarise import summarise, trim
 N_CLASSES, N_REGIONS = 16, 5
 """Classes among which the best summaries are looked for, and regions that are shown of a summary."""
 CLUSTER_COLUMNS = ("class_id", "cluster_id", "position", "n_images", "accepted", "prob_drop")
+_WITH_CLUSTERS = ("regions", "summary_drops", "part_counts")
 REGION_COLUMNS = ("image_id", "cluster_id", "x", "y", "w", "h", "is_exemplar", "sim_exemplar", "kept", "crop")
 
 
 def count(run: Run[VisualSummaries], class_id: str) -> Counts:
-    """Count the masks, regions, clusters and accepted summaries of a class."""
+    """Count the masks, regions, clusters and accepted summaries of a class, and the parts that these lie on."""
 
     def read(table: str, column: str) -> pd.Series:
         return run.store.read(table, run.run_id, class_id, columns=[column])[column]
@@ -40,6 +41,7 @@ def count(run: Run[VisualSummaries], class_id: str) -> Counts:
         n_regions=len(read("regions", "region_id")),
         n_clusters=len(accepted),
         n_summaries=int(accepted.sum()),
+        n_parts=int(read("clusters", "distinct_part").nunique()),
     )
 
 
@@ -94,7 +96,7 @@ pipelines.register(VisualSummaries.method)(
             Stage("mask", "masks", mask, drafts=("masks_so_far", "masks_begun")),
             Stage("propose", None, propose),
             Stage("match", "candidates", match, growth="image pairs", also=("similarity",)),
-            Stage("summarise", "clusters", summarise, growth="regions", also=("regions",)),
+            Stage("summarise", "clusters", summarise, growth="regions", also=_WITH_CLUSTERS),
             Stage("trim", None, trim, growth="region pairs", alters=("similarity",)),
             Stage("locate_parts", "summary_parts", locate_parts),
         ),

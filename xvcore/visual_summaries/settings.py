@@ -7,10 +7,13 @@ from xvcore.parameters import check, parameter
 from xvcore.visual_summaries.method.clustering import Clustering
 from xvcore.visual_summaries.method.coherence import Coherence
 from xvcore.visual_summaries.method.descriptors import WhitenedHog
+from xvcore.visual_summaries.method.distinct_parts import DistinctParts
 from xvcore.visual_summaries.method.drop import CausalDrop
+from xvcore.visual_summaries.method.joint_drop import JointDrop
 from xvcore.visual_summaries.method.proposal_flow import ProposalFlow
 from xvcore.visual_summaries.method.proposals import SelectiveSearch
 from xvcore.visual_summaries.method.pruning import Pruning
+from xvcore.visual_summaries.method.recount import CountInterval
 from xvcore.visual_summaries.method.sparse_mask import SparseMask
 
 
@@ -57,6 +60,9 @@ class VisualSummaries:
     clustering: Clustering = parameter(Clustering(), "Affinity propagation")
     coherence: Coherence = parameter(Coherence(), "Which clusters become summaries")
     drop: CausalDrop = parameter(CausalDrop(), "What the decision loses without a summary's region")
+    joint_drop: JointDrop = parameter(JointDrop(), "What it loses without several, against random regions")
+    distinct_parts: DistinctParts = parameter(DistinctParts(), "Which summaries lie on the same part")
+    count_interval: CountInterval = parameter(CountInterval(), "How sure the numbers of summaries and parts are")
 
     def __post_init__(self) -> None:
         check(self)

@@ -135,10 +135,25 @@ class Coherence:
         flow : how regions are matched
         progress : called with the number of clusters done and their total
         """
+        return self.judged(Aligner(self, images, regions, flow), regions, clusters, progress)
+
+    def judged(
+        self,
+        aligner: "Aligner",
+        regions: ClassMatches,
+        clusters: Clusters,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Summary, ...]:
+        """Return one summary per cluster, where several clusterings of the same regions are judged.
+
+        Parameters
+        ----------
+        aligner : of the images and regions
+        regions, clusters, progress : as above; a region that is in no cluster (-1) counts nowhere
+        """
         scores = regions.scores.cpu().numpy()
         image_of = regions.image.cpu().numpy()
         labels = clusters.labels.cpu().numpy()
-        aligner = _Aligner(self, images, regions, flow)
         candidates: list[_Candidate] = []
         for cluster, exemplar in enumerate(clusters.exemplars.tolist()):
             members = nearest_per_image(scores[exemplar], image_of, labels == cluster, exemplar)[: self.top_k]
@@ -151,7 +166,7 @@ class Coherence:
             for cluster, candidate in enumerate(candidates)
         )
 
-    def _compared(self, members: list[int], aligner: "_Aligner") -> "_Candidate":
+    def _compared(self, members: list[int], aligner: "Aligner") -> "_Candidate":
         if len(members) < self.min_images:
             return _Candidate(members, np.full((len(members), len(members)), np.nan), "support")
         crops, common = aligner(members)
@@ -221,7 +236,7 @@ class _Candidate:
         return _median(self.similarity[np.triu_indices(len(self.members), k=1)])
 
 
-class _Aligner:
+class Aligner:
     """Lays the members of a cluster over its exemplar; matches each pair of images once."""
 
     def __init__(self, settings: Coherence, images: ClassImages, regions: ClassMatches, flow: ProposalFlow) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from xvcore.errors import XvError
 from xvcore.models import Classifier
@@ -49,18 +51,38 @@ class CausalDrop:
         drops = [torch.zeros(0)]
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
-            drops.append(self._of_batch(classifier, images[part], targets[part], boxes[part]))
+            full = probabilities(classifier, images[part], targets[part])
+            left = self.left(classifier, images[part], targets[part], boxes[part, None])
+            drops.append(relative_drop(full, left).float().cpu())
         return torch.cat(drops)
 
     @torch.no_grad()
-    def _of_batch(self, classifier: Classifier, images: Images, targets: Targets, boxes: Boxes) -> Probabilities:
+    def left(
+        self, classifier: Classifier, images: Images, targets: Targets, boxes: Float[Tensor, "batch regions 4"]
+    ) -> Probabilities:
+        """Return the probability of each target when all boxes of its image are blurred together, as one batch.
+
+        Parameters
+        ----------
+        classifier, images, targets : as above
+        boxes : of each image, equally many; an empty one (no width or height) blurs nothing
+        """
         pictures = images.to(classifier.device)
-        target = targets.to(classifier.device)[:, None]
-        mask = torch.ones(len(pictures), 1, *pictures.shape[2:], device=pictures.device)
-        for each, box in zip(mask, boxes.cpu().double().numpy(), strict=True):
-            each[0][window(box)] = 0
-        blurred = blend(pictures, baseline(pictures, self.baseline), mask)
-        full = classifier.probabilities(pictures).gather(1, target)[:, 0]
-        left = classifier.probabilities(blurred).gather(1, target)[:, 0]
-        tiny = torch.finfo(full.dtype).tiny
-        return ((full - left) / full.clamp(min=tiny)).float().cpu()
+        mask = torch.ones(len(pictures), 1, *pictures.shape[2:])
+        for each, of_image in zip(mask.numpy(), boxes.cpu().double().numpy(), strict=True):
+            for box in of_image[of_image[:, 2:].prod(axis=1) > 0]:
+                each[0][window(box)] = 0
+        mask = mask.to(pictures.device)
+        return probabilities(classifier, blend(pictures, baseline(pictures, self.baseline), mask), targets)
+
+
+@torch.no_grad()
+def probabilities(classifier: Classifier, images: Images, targets: Targets) -> Probabilities:
+    """Return the probability of each target, on the classifier's device."""
+    target = targets.to(classifier.device)[:, None]
+    return classifier.probabilities(images.to(classifier.device)).gather(1, target)[:, 0]
+
+
+def relative_drop(full: Probabilities, left: Probabilities) -> Probabilities:
+    """Return (full - left) / full, 0 where there was nothing to lose."""
+    return (full - left) / full.clamp(min=torch.finfo(full.dtype).tiny)

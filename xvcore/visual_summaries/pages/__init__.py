@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from xvcore.report.chapters import Chapter, Section
+from xvcore.report.chapters import Chapter, Entry, Section
 from xvcore.report.class_pages import ClassSource, write_classes
 from xvcore.report.draft import Cards, Draft
 from xvcore.report.family import FamilyPages, families
-from xvcore.report.index_page import Cell, Done, Keys, class_block, is_done, middle
+from xvcore.report.index_page import Card, Cell, Done, Keys, class_block, is_done, middle
 from xvcore.visual_summaries.pages.class_data import ClassData, changing, read_class
 from xvcore.visual_summaries.pages.class_pages import SummaryWriter
 from xvcore.visual_summaries.pages.comparison import comparison_page
@@ -30,31 +30,35 @@ def block(section: Section, cards: Cards) -> dict[str, Any]:
     return {**values, "totals": _with_histograms(values["totals"])}
 
 
-def lede(sections: Sequence[Section], cards: Cards) -> dict[str, int]:
-    """Return how many networks, classes and summaries there are."""
+def lede(sections: Sequence[Section], cards: Cards) -> dict[str, int | None]:
+    """Return how many networks, classes, summaries and distinct parts there are; no parts where some are not known."""
+    entries = [entry for section in sections for topic in section.topics for entry in topic.entries]
+    done = [cards[each.folder] for each in entries if each.status == "complete" and is_done(each, cards[each.folder])]
+    parts = [card["n_parts"] for card in done]
     return {
         "n_networks": len({network.model for section in sections for network in section.networks}),
         "n_classes": sum(len(section.topics) for section in sections),
-        "n_summaries": sum(
-            len(cards[entry.folder]["summaries"])
-            for section in sections
-            for topic in section.topics
-            for entry in topic.entries
-            if entry.status == "complete" and is_done(entry, cards[entry.folder])
-        ),
+        "n_summaries": sum(len(card["summaries"]) for card in done),
+        "n_parts": None if None in parts else sum(each["number"] for each in parts),
     }
 
 
 def _keys(cells: Sequence[Cell]) -> Keys:
-    """Return what a row is sorted by: number of summaries a network, how much they differ, area; nothing where open."""
+    """Return what a row is sorted by: summaries and parts a network, how much they differ, area; nothing where open."""
     numbers = {i: len(card["summaries"]) for i, (_, entry, card) in enumerate(cells) if is_done(entry, card)}
     areas = [card["area"] for _, entry, card in cells if entry is not None and card["area"] is not None]
     keys: Keys = [(f"n{i}", number) for i, number in numbers.items()]
     if numbers:
         keys.append(("spread", max(numbers.values()) - min(numbers.values())))
+    parts = {i: card["n_parts"]["number"] for i, (_, entry, card) in enumerate(cells) if _has_parts(entry, card)}
+    keys += [(f"p{i}", number) for i, number in parts.items()]
     if areas:
         keys.append(("area", round(sum(areas) / len(areas), 4)))
     return keys
+
+
+def _has_parts(entry: Entry | None, card: Card) -> bool:
+    return is_done(entry, card) and card["n_parts"] is not None
 
 
 def _total(done: Done) -> dict[str, Any]:
@@ -63,6 +67,7 @@ def _total(done: Done) -> dict[str, Any]:
         "n_summaries": sum(numbers),
         "per_class": sum(numbers) / len(numbers) if numbers else None,
         "numbers": numbers,
+        "parts": middle([card["n_parts"] and card["n_parts"]["number"] for _, card in done], np.mean),
         "area": middle([card["area"] for _, card in done], np.median),
         "drop": middle([card["drop"] for _, card in done], np.mean),
     }

@@ -1,5 +1,6 @@
 """A class as one network sees it: its tables, read once and laid out as images and summaries."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,11 @@ CLUSTER_COLUMNS = (
     "tag",
     "converged",
     "n_iter",
+    "distinct_part",
+    "greedy_rank",
+    "joint_gain",
+    "random_drop",
+    "above_random",
 )
 PART_COLUMNS = ("cluster_id", "part", "share", "random_share")
 REJECTIONS = {
@@ -83,6 +89,11 @@ class Cluster:
         return self.row["prob_drop"] is not None and self.row["prob_drop"] <= 0
 
     @property
+    def is_as_random(self) -> bool:
+        """Whether no more is lost without it alone than without random regions of its size; false where not known."""
+        return self.row["above_random"] is False
+
+    @property
     def anchor(self) -> str:
         """Where the page of the class has it."""
         return f"summary-{self.row['cluster_id']}"
@@ -92,6 +103,21 @@ class Cluster:
         """Words for the reason."""
         reason = self.row["rejected"]
         return REJECTIONS.get(str(reason), str(reason)) if reason else "not accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class PartCount:
+    """How many distinct parts the summaries of a class lie on.
+
+    Parameters
+    ----------
+    number : the parts
+    summaries, parts : ends of the 95 % intervals of both numbers, as whole numbers outside of them; None where unknown
+    """
+
+    number: int
+    summaries: tuple[int, int] | None = None
+    parts: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +145,8 @@ class ClassData:
     unreadable : predictions or masks whose ``error`` says why there is none, as (image id, what, error)
     clusters : accepted ones first, those first without which most is lost
     size : height and width of the network's input in pixels
+    drops : rows of ``summary_drops``
+    counts : rows of ``part_counts``
     """
 
     entry: Entry
@@ -127,6 +155,36 @@ class ClassData:
     clusters: tuple[Cluster, ...] = ()
     size: tuple[int, int] = (224, 224)
     masks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    drops: tuple[Row, ...] = ()
+    counts: tuple[Row, ...] = ()
+
+    @cached_property
+    def n_parts(self) -> PartCount | None:
+        """The distinct parts; None where the run did not look for them."""
+        numbers = [each.row["distinct_part"] for each in self.summaries]
+        whole = next((row for row in self.counts if row["is_whole"]), None)
+        if None in numbers or (whole is None and not numbers):
+            return None
+        of_both = (None, None) if whole is None else (_outside(whole, "summaries"), _outside(whole, "parts"))
+        return PartCount(len(set(numbers)), *of_both)
+
+    @property
+    def joint(self) -> Row | None:
+        """What is lost without all summaries together."""
+        return next((row for row in self.drops if row["kind"] == "joint"), None)
+
+    @property
+    def steps(self) -> list[tuple[Cluster, Row]]:
+        """The summaries in greedy order, each with what is lost once it is hidden too."""
+        by_id = {each.row["cluster_id"]: each for each in self.summaries}
+        rows = sorted((row for row in self.drops if row["kind"] == "greedy"), key=lambda row: int(row["step"]))
+        return [(by_id[row["cluster_id"]], row) for row in rows if row["cluster_id"] in by_id]
+
+    @property
+    def are_needed_together(self) -> bool:
+        """Whether more is lost without all than without random regions, but not without each of them alone."""
+        joint = self.joint
+        return joint is not None and bool(joint["above_random"]) and any(each.is_as_random for each in self.summaries)
 
     @property
     def summaries(self) -> tuple[Cluster, ...]:
@@ -150,13 +208,15 @@ class ClassData:
 
     @cached_property
     def figures(self) -> dict[str, float | None]:
-        """Numbers over the class: area and drop of the crisp masks, drop of the summaries, share recognised."""
+        """Numbers over the class: area and drop of the crisp masks, drop of the summaries, each and all."""
         sharp = self.masks[self.masks["kind"] == "sharp"] if len(self.masks) else self.masks
         drops = pd.Series([each.row["prob_drop"] for each in self.summaries], dtype=float)
         return {
             "area": median(sharp["area_frac"]) if len(sharp) else None,
             "mask_drop": median(sharp["prob_drop"]) if len(sharp) else None,
             "summary_drop": mean(drops),
+            "joint_drop": self.joint["prob_drop"] if self.joint else None,
+            "joint_random": self.joint["random_drop"] if self.joint else None,
         }
 
 
@@ -195,6 +255,8 @@ def read_class(store: Store, entry: Entry) -> ClassData:
         ),
         _size(entry, by_image.values()),
         masks.drop(columns=["rle", "soft_map"]),
+        tuple(records(class_rows(store, entry, "summary_drops"))),
+        tuple(records(class_rows(store, entry, "part_counts"))),
     )
 
 
@@ -238,10 +300,19 @@ def _clusters(rows: Sequence[Row], parts: Sequence[Row], regions: Mapping[int, R
     return tuple(found)
 
 
-def _order(row: Row) -> tuple[bool, bool, float, int]:
-    """Return what clusters are sorted by: summaries by what is lost without them, rejected clusters by their score."""
+def _order(row: Row) -> tuple[bool, bool, bool, float, int]:
+    """Return what clusters are sorted by: summaries by what is lost without them, rejected clusters by their score.
+
+    Summaries without which no more is lost than without random regions come after the others.
+    """
     drop = row["prob_drop"] if row["accepted"] else None
-    return not row["accepted"], drop is None, 0.0 if drop is None else -float(drop), int(row["position"])
+    is_as_random = bool(row["accepted"]) and row.get("above_random") is False
+    return not row["accepted"], is_as_random, drop is None, 0.0 if drop is None else -float(drop), int(row["position"])
+
+
+def _outside(row: Row, name: str) -> tuple[int, int] | None:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return None if low is None or high is None else (math.floor(low), math.ceil(high))
 
 
 def _failures(predictions: Sequence[Row], masks: Any) -> list[tuple[str, str, str]]:

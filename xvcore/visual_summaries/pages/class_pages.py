@@ -1,5 +1,6 @@
 """The pages of a class for one network: the summaries, and a page an image."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class SummaryWriter(ClassWriter[ClassData, Pictures]):
             "unmasked": [image for image in self.data.images if image.sharp is None],
             "funnel": _funnel(self.data.entry.record),
             "stages": _stages(self.data.entry.record),
+            "names": _names(self.data.clusters),
         }
 
     def on_image_page(self, image: ImageView, drawn: Pictures) -> dict[str, Any]:
@@ -87,6 +89,8 @@ class SummaryWriter(ClassWriter[ClassData, Pictures]):
                 "drop": cluster.row["prob_drop"],
                 "n_images": cluster.row["n_images"],
                 "label": cluster.row["tag"] or cluster.row["part"],
+                "distinct_part": cluster.row["distinct_part"],
+                "is_as_random": cluster.is_as_random,
                 "crops": [
                     drawn.crops[region.row["region_id"]]
                     for region in cluster.shown
@@ -102,6 +106,9 @@ class SummaryWriter(ClassWriter[ClassData, Pictures]):
             "area": figures["area"],
             "mask_drop": figures["mask_drop"],
             "drop": figures["summary_drop"],
+            "joint_drop": figures["joint_drop"],
+            "joint_random": figures["joint_random"],
+            "n_parts": None if self.data.n_parts is None else dataclasses.asdict(self.data.n_parts),
         }
 
     def in_comparison(self, image: ImageView, face: Face) -> dict[str, Any]:
@@ -168,6 +175,7 @@ def _funnel(record: Mapping[str, Any]) -> list[tuple[str, int | None, str]]:
         ("regions", "n_regions", "regions that were compared"),
         ("clusters", "n_clusters", "clusters of regions that look alike"),
         ("summaries", "n_summaries", "clusters that were accepted"),
+        ("parts", "n_parts", "distinct parts that the summaries lie on"),
     )
     return [(name, record.get(column), hint) for name, column, hint in steps] if record else []
 

@@ -1,7 +1,7 @@
-"""What people ask of the tables: how many summaries, which regions, and whether two networks need the same pixels."""
+"""What people ask of the tables: how many summaries and parts, which regions, whether networks need the same pixels."""
 
 from xvcore.visual_summaries.query.compare import compare
-from xvcore.visual_summaries.query.counts import mean_summaries, summaries
+from xvcore.visual_summaries.query.counts import mean_summaries, parts, summaries
 from xvcore.visual_summaries.query.regions import Similarity, members, neighbours, recluster, similarity
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "mean_summaries",
     "members",
     "neighbours",
+    "parts",
     "recluster",
     "similarity",
     "summaries",

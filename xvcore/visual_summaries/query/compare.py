@@ -28,9 +28,10 @@ def compare(store: Store, a: str, b: str, *, kind: str = "sharp") -> pd.DataFram
 
     Returns
     -------
-    DataFrame with the columns class_id, class_name, n_summaries_a, n_summaries_b, n_shared (images with a mask in
-    both), overlap (mean intersection over union of the masks, 0 … 1), area_a, area_b (median share of the image
-    removed, 0 … 1), drop_a, drop_b (median relative drop of the probability); the last five over the shared images
+    DataFrame with the columns class_id, class_name, n_summaries_a, n_summaries_b, n_parts_a, n_parts_b (distinct parts
+    that the summaries lie on; NA where a run did not look for them), n_shared (images with a mask in both), overlap
+    (mean intersection over union of the masks, 0 … 1), area_a, area_b (median share of the image removed, 0 … 1),
+    drop_a, drop_b (median relative drop of the probability); the last five over the shared images
 
     Raises
     ------
@@ -39,7 +40,7 @@ def compare(store: Store, a: str, b: str, *, kind: str = "sharp") -> pd.DataFram
     """
     counts = [_counts(store, name) for name in (a, b)]
     masks = [_masks(store, found, kind) for found in counts]
-    both = counts[0].merge(counts[1][["class_id", "n_summaries"]], on="class_id", suffixes=("_a", "_b"))
+    both = counts[0].merge(counts[1][["class_id", "n_summaries", "n_parts"]], on="class_id", suffixes=("_a", "_b"))
     shared = masks[0].merge(masks[1], on=["class_id", "image_id"], suffixes=("_a", "_b"))
     shared["overlap"] = [overlap(*pair) for pair in zip(shared["rle_a"], shared["rle_b"], strict=True)]
     groups = shared.groupby("class_id")
@@ -51,7 +52,7 @@ def compare(store: Store, a: str, b: str, *, kind: str = "sharp") -> pd.DataFram
             **{f"drop_{x}": groups[f"prob_drop_{x}"].median() for x in "ab"},
         }
     ).reset_index()
-    columns = ["class_id", "class_name", "n_summaries_a", "n_summaries_b"]
+    columns = ["class_id", "class_name", *(f"n_{what}_{x}" for what in ("summaries", "parts") for x in "ab")]
     result = both[columns].merge(of_masks, on="class_id", how="left")
     result["n_shared"] = result["n_shared"].fillna(0).astype("int64")
     return result.sort_values("class_id", ignore_index=True)
