@@ -85,8 +85,9 @@ class Scores:
 
     @property
     def above_null(self) -> PerPair:
-        """``(score - null) / (1 - null)``: 0 is chance, 1 is equality."""
-        return np.where(self.null < 1, (self.score - self.null) / np.where(self.null < 1, 1 - self.null, 1.0), 0.0)
+        """``(score - null) / (1 - null)``: 0 is chance, 1 is equality; NaN where chance alone makes them equal."""
+        can_tell = self.null < 1 - 1e-9
+        return np.where(can_tell, (self.score - self.null) / np.where(can_tell, 1 - self.null, 1.0), np.nan)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from xvcore.comparison.runs.class_parts import BOX, LEAST_PX, NetworkParts
 from xvcore.runs.images import records
-from xvcore.runs.parts import parts_in_input
 from xvcore.store.encode import rle_decode
 from xvcore.visual_summaries.method.dense_flow import window
 
@@ -18,7 +18,12 @@ COVERED = 0.5
 
 
 def coverage(
-    network: NetworkParts, sizes: Mapping[str, tuple[int, int]], class_id: str, *, seed: int = 0
+    network: NetworkParts,
+    sizes: Mapping[str, tuple[int, int]],
+    class_id: str,
+    annotated: pd.DataFrame,
+    *,
+    seed: int = 0,
 ) -> dict[str, float | None]:
     """Return the columns of ``comparison_classes`` on objects and parts; None where nothing is annotated.
 
@@ -27,10 +32,11 @@ def coverage(
     network : masks in the eyes of one network
     sizes : width and height of each picture
     class_id : the class
+    annotated : its parts in pixels of the network's input (:func:`xvcore.runs.parts.parts_in_input`)
     seed : of the random places: masks are moved around their image, beyond its edges in at the other side
     """
     masks = {row["image_id"]: rle_decode(row["rle"]) for row in records(network.masks)}
-    return {**_of_objects(network, masks, sizes, class_id), **_of_parts(network, masks, class_id, seed)}
+    return {**_of_objects(network, masks, sizes, class_id), **_of_parts(masks, annotated, seed)}
 
 
 def _of_objects(
@@ -56,10 +62,7 @@ def _of_objects(
     return dict(zip(("object_coverage", "object_precision", "object_null"), means, strict=True))
 
 
-def _of_parts(
-    network: NetworkParts, masks: Mapping[str, np.ndarray], class_id: str, seed: int
-) -> dict[str, float | None]:
-    annotated = parts_in_input(network.run, class_id)
+def _of_parts(masks: Mapping[str, np.ndarray], annotated: pd.DataFrame, seed: int) -> dict[str, float | None]:
     visible = annotated[annotated["visible"].astype(bool) & annotated["image_id"].isin(set(masks))]
     generator = np.random.default_rng(seed)
     covered, is_decisive = [], []

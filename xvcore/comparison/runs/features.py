@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from xvcore.comparison.method.deletion import pooled
 from xvcore.errors import ParameterError
@@ -45,7 +47,7 @@ def activations(run: Run[VisualSummaries], images: Images, layers: Sequence[str]
     return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def patches(images: Images, patch_px: int) -> tuple[Images, np.ndarray]:
+def patches(images: Images, patch_px: int) -> tuple[Float[Tensor, "patches 3 height width"], np.ndarray]:
     """Return patches of images, each as large as an image, and the number of each one's image.
 
     Parameters

@@ -15,7 +15,9 @@ from xvcore.comparison.method.verdict import Evidence
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
 from xvcore.comparison.runs.coverage import coverage
 from xvcore.comparison.settings import Comparison
+from xvcore.keys import canonical
 from xvcore.runs.images import records
+from xvcore.runs.parts import parts_in_input
 from xvcore.runs.run import Progress, Run
 
 
@@ -92,8 +94,12 @@ def _told(row: Mapping[str, Any]) -> Told | None:
 
 
 def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator[dict[str, Any]]:
+    annotated: dict[str, pd.DataFrame] = {}
     for network in found.networks:
         own = network.run
+        frame = canonical(own.classifier.preprocessing.key())
+        if frame not in annotated:  # networks of one input share the pixels
+            annotated[frame] = parts_in_input(own, class_id)
         columns = ["image_id", "correct", "error"]
         predictions = own.store.read("predictions", own.run_id, class_id, columns=columns)
         predicted = predictions[predictions["error"].isna()]
@@ -111,7 +117,7 @@ def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator
             "accuracy": float(predicted["correct"].astype(bool).mean()) if len(predicted) else None,
             "mask_area": _median(network.masks["area_frac"]),
             "mask_drop": _median(network.masks["prob_drop"]),
-            **coverage(network, found.sizes, class_id, seed=run.settings.seed),
+            **coverage(network, found.sizes, class_id, annotated[frame], seed=run.settings.seed),
         }
 
 

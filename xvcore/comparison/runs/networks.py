@@ -95,8 +95,8 @@ def check_summaries(runs: Sequence[Run[VisualSummaries]], class_ids: Sequence[st
     missing = {run.run_id: [each for each in class_ids if not pipeline.is_complete(run, each)] for run in runs}
     commands = [command_for(run, missing[run.run_id]) for run in runs if missing[run.run_id]]
     if commands:
-        n_classes = sum(map(len, missing.values()))
-        raise StoreError(f"{n_classes} classes lack visual summaries; compute them first: {'; '.join(commands)}")
+        of = ", ".join(f"{run.classifier.name} ({len(missing[run.run_id])})" for run in runs if missing[run.run_id])
+        raise StoreError(f"classes without visual summaries: {of}; compute them first: {'; '.join(commands)}")
 
 
 def command_for(run: Run[VisualSummaries], class_ids: Sequence[str]) -> str:
