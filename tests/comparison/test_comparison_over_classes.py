@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASS, NARROW, SHOWN, WIDE, rows, spec_of, summaries_of, write_summaries
+from compared_networks import CLASS, NARROW, SHOWN, WIDE, rows, spec_of, summaries_of, write_summaries
 
 from flows.families.compare import CompareRequest
 from xvcore.comparison.query import QUESTIONS, ask
-from xvcore.comparison.runs.class_parts import class_parts, moved
+from xvcore.comparison.runs.class_parts import class_parts, forget, moved
 from xvcore.comparison.runs.join import correlation
 from xvcore.comparison.runs.networks import check_summaries, resolved, summary_runs
 from xvcore.comparison.settings import Comparison
@@ -55,8 +55,8 @@ def test_every_pair_has_its_rows_and_the_record_counts_the_verdicts(compared) ->
     assert len(deletions) == (3 + 2) * 2, "each network is asked, the part's own too"
     record = store.record(run_id, CLASS).to_pylist()[0]
     assert record["status"] == "complete"
-    assert record["n_compared"] == len(verdicts)
-    assert record["n_shared"] == (verdicts["verdict"] == "shared").sum() >= 4
+    assert record["n_parts_compared"] == len(verdicts)
+    assert record["n_parts_shared"] == (verdicts["verdict"] == "shared").sum() >= 4
     assert record["n_images"] == 9
 
 
@@ -275,10 +275,12 @@ def test_parts_are_those_of_the_summaries_and_distinct_parts_where_they_are_know
         return frame.assign(distinct_part=[4, 4, 7][: len(frame)]) if table == "clusters" else frame
 
     monkeypatch.setattr(Store, "read", with_distinct)
+    forget()
     found = class_parts(open_run(spec_of(summaries)), CLASS)
     assert [network.part_ids for network in found.networks] == [(4, 7), (4,)]
     assert found.networks[0].clusters == ((0, 1), (2,))
     assert all(network.is_distinct for network in found.networks)
+    forget()
 
 
 def test_a_correlation_needs_four_networks_and_is_pearsons() -> None:

@@ -237,6 +237,23 @@ declare(
         shard="model",
     ),
     Table(
+        "shown_parts",
+        "How many more parts the images of a class show in the eyes of a network than of another; joined at the end.",
+        (
+            *KEYS,
+            OTHER,
+            count("n_parts", "its parts"),
+            count("n_parts_other", "parts of the other"),
+            count("n_images", "images that both were looked at in"),
+            real("difference", "parts that an image shows, less those in the other's eyes, mean", nullable=True),
+            real("low", "lower end of its interval", nullable=True),
+            real("high", "upper end of it", nullable=True),
+            real("p_value", "two-sided, that the difference is zero", SHARE, nullable=True),
+        ),
+        grain=("run_id", "class_id", "model", "other"),
+        is_published=False,
+    ),
+    Table(
         "comparison_wins",
         "Whether a network shows more parts of a class than another, paired over images, with Holm's correction.",
         (
@@ -260,7 +277,7 @@ declare(
 )
 
 count_in_record(
-    step("n_compared", "parts of each network, times the networks that each was compared with"),
-    found("n_shared", "of these, parts that the other network shares"),
-    found("n_missed", "of these, parts that it could use but does not, or cannot"),
+    step("n_parts_compared", "parts of each network, times the networks that each was compared with"),
+    found("n_parts_shared", "of these, parts that the other network shares"),
+    found("n_parts_missed", "of these, parts that it could use but does not, or cannot"),
 )

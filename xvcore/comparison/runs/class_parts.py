@@ -1,5 +1,6 @@
 """The parts of a class in the eyes of each network, in the pixels of one of them; regions, clusters, masks → parts."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from xvcore.comparison.method.matching import Parts
-from xvcore.comparison.runs.networks import summary_runs
+from xvcore.comparison.runs.networks import opened_summaries
 from xvcore.comparison.settings import Comparison
 from xvcore.runs.images import records
-from xvcore.runs.run import Run
+from xvcore.runs.run import Run, RunSpec
 from xvcore.store import SCHEMAS
 from xvcore.visual_summaries.settings import VisualSummaries
 
@@ -81,8 +82,18 @@ class ClassParts:
 
 
 def class_parts(run: Run[Comparison], class_id: str) -> ClassParts:
-    """Return the parts of a class in the eyes of all networks."""
-    runs = summary_runs(run)
+    """Return the parts of a class in the eyes of all networks; of the last class they are kept, see :func:`forget`."""
+    return _loaded(run.spec, class_id)
+
+
+def forget() -> None:
+    """Read the parts anew the next time: visual summaries may have been made again since."""
+    _loaded.cache_clear()
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(spec: RunSpec[Comparison], class_id: str) -> ClassParts:
+    runs = opened_summaries(spec)
     masks = [_masks(each, class_id) for each in runs]
     image_ids = tuple(sorted({image_id for frame in masks for image_id in frame["image_id"]}))
     sizes: dict[str, tuple[int, int]] = {}

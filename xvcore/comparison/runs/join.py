@@ -1,9 +1,9 @@
 """What only all classes together tell: count against accuracy, and who shows more parts of which class.
 
-comparison_classes, visual summaries → comparison_wins, comparison_networks.
+comparison_classes, shown_parts → comparison_wins, comparison_networks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from xvcore.comparison.method.resampling import holm, interval, mean_of
-from xvcore.comparison.runs.class_parts import class_parts
+from xvcore.comparison.method.resampling import holm, interval
 from xvcore.comparison.settings import Comparison
 from xvcore.runs.images import records
 from xvcore.runs.run import Run
@@ -29,7 +28,7 @@ def join(run: Run[Comparison]) -> None:
         return
     parts = [run.store.read("comparison_classes", run.run_id, each) for each in classes]
     found = pd.concat(parts, ignore_index=True)
-    wins = pd.DataFrame([row for each in classes for row in _wins(run, each)])
+    wins = pd.concat([run.store.read("shown_parts", run.run_id, each) for each in classes], ignore_index=True)
     wins["p_holm"] = wins.groupby(["model", "other"])["p_value"].transform(lambda each: holm(each.to_numpy(float)))
     wins["wins"] = (wins["difference"] > 0) & (wins["p_holm"] <= ALPHA)
     _write(run, "comparison_wins", wins)
@@ -40,29 +39,6 @@ def _is_complete(run: Run[Comparison], class_id: str) -> bool:
     if not run.store.has("class_runs", run.run_id, class_id):
         return False
     return bool(run.store.record(run.run_id, class_id)["status"][0].as_py() == "complete")
-
-
-def _wins(run: Run[Comparison], class_id: str) -> Iterator[dict[str, Any]]:
-    found = class_parts(run, class_id)
-    for first in found.networks:
-        for second in found.networks:
-            if first is second:
-                continue
-            common = np.intersect1d(found.looked(first), found.looked(second))
-            shown = [each.parts.shown(len(found.image_ids))[:, common].sum(axis=0) for each in (first, second)]
-            mean = mean_of((shown[0] - shown[1]).astype(np.float64), seed=run.settings.seed)
-            yield {
-                "model": first.name,
-                "other": second.name,
-                "class_id": class_id,
-                "n_parts": len(first.part_ids),
-                "n_parts_other": len(second.part_ids),
-                "n_images": mean.n,
-                "difference": mean.value,
-                "low": mean.low,
-                "high": mean.high,
-                "p_value": mean.p_value,
-            }
 
 
 def _networks(run: Run[Comparison], classes: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Stage *judge*: verdicts on the parts of each network, and a class in the eyes of each.
 
-part_matches, cross_deletions, visual summaries → part_verdicts, comparison_classes.
+part_matches, cross_deletions, visual summaries → part_verdicts, shown_parts, comparison_classes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xvcore.comparison.method.probe import Told
-from xvcore.comparison.method.resampling import Mean
+from xvcore.comparison.method.resampling import Mean, mean_of
 from xvcore.comparison.method.verdict import Evidence
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
 from xvcore.comparison.runs.coverage import coverage
@@ -37,6 +37,8 @@ def judge(run: Run[Comparison], class_id: str, _progress: Progress | None = None
         for part in range(len(network.part_ids))
     ]
     run.store.write("part_verdicts", run.run_id, class_id, verdicts)
+    shown = [{**run.keys(class_id), **row} for row in _shown(run.settings, found)]
+    run.store.write("shown_parts", run.run_id, class_id, shown)
     rows = [{**run.keys(class_id), **row} for row in _classes(run, class_id, found)]
     run.store.write("comparison_classes", run.run_id, class_id, rows)
     return len(verdicts)
@@ -119,6 +121,28 @@ def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator
             "mask_drop": _median(network.masks["prob_drop"]),
             **coverage(network, found.sizes, class_id, annotated[frame], seed=run.settings.seed),
         }
+
+
+def _shown(settings: Comparison, found: ClassParts) -> Iterator[dict[str, Any]]:
+    """Yield how many more parts an image shows in the eyes of a network than of another, paired over images."""
+    for first in found.networks:
+        for second in found.networks:
+            if first is second:
+                continue
+            common = np.intersect1d(found.looked(first), found.looked(second))
+            shown = [each.parts.shown(len(found.image_ids))[:, common].sum(axis=0) for each in (first, second)]
+            mean = mean_of((shown[0] - shown[1]).astype(np.float64), seed=settings.seed)
+            yield {
+                "model": first.name,
+                "other": second.name,
+                "n_parts": len(first.part_ids),
+                "n_parts_other": len(second.part_ids),
+                "n_images": mean.n,
+                "difference": mean.value,
+                "low": mean.low,
+                "high": mean.high,
+                "p_value": mean.p_value,
+            }
 
 
 def _median(values: pd.Series) -> float | None:

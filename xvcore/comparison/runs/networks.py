@@ -20,11 +20,12 @@ from xvcore.visual_summaries.settings import VisualSummaries
 
 def summary_runs(run: Run[Comparison]) -> tuple[Run[VisualSummaries], ...]:
     """Return the visual summaries of each network of a comparison, opened; the run's own network comes first."""
-    return _opened(run.spec)
+    return opened_summaries(run.spec)
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(spec: RunSpec[Comparison]) -> tuple[Run[VisualSummaries], ...]:
+def opened_summaries(spec: RunSpec[Comparison]) -> tuple[Run[VisualSummaries], ...]:
+    """Return the same for a spec; opened once per process."""
     settings = settings_in_store(Store(spec.store), spec.settings.summaries)
     return tuple(
         open_run(dataclasses.replace(spec, model=model, settings=settings))  # type: ignore[arg-type]
