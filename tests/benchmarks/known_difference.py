@@ -5,8 +5,9 @@
 After the experiment of RSVC (Kondapaneni, Mac Aodha, Perona, ICLR 2025): a square of 20 px lies at a random place in 70 %
 of the training images of one class for A, in half of all training images for B; here on drawn birds and small networks.
 Of each seed: A's parts that lie on the square (at least half of their regions do), their verdicts, whether a part of B's
-lies on it, and RSVC's own score of the concept that goes with the square. Prints a row a seed; what is done is not done
-again.
+lies on it, and RSVC's own scores: the mean, and that of the concept which falls furthest behind A's own. A network that tells
+the birds without the square has no reason to use it: accuracy, and how much more probable the class is with the square
+(``by_square``), say whether the difference is there at all. Prints a row a seed; what is done is not done again.
 """
 
 import argparse
@@ -35,6 +36,8 @@ SIDE = 20
 MAGENTA = (255, 0, 255)
 NETWORK = "partbirds_narrow"
 ON_SQUARE = 0.5
+LEAST_BY_SQUARE = 0.3
+"""Probability by which the square makes the class more probable to a network that learned it."""
 
 
 def draw(folder: Path, split: str, n_images: int, shares: dict[str, float], seed: int) -> pd.DataFrame:
@@ -104,6 +107,14 @@ def of_seed(out: Path, seed: int, arguments: argparse.Namespace) -> dict[str, An
     return row(compared, runs, class_id, squares) | {"seed": seed}
 
 
+def learnt(run: Run[Any], class_id: str, squares: pd.DataFrame) -> dict[str, float]:
+    """Return how often a network is right on the class, and how much more probable the class is with the square."""
+    said = run.store.read("predictions", run.run_id, class_id)
+    has = said["image_id"].isin(squares["image_id"])
+    by_square = said.loc[has, "prob_target"].mean() - said.loc[~has, "prob_target"].mean()
+    return {"accuracy": round(float(said["correct"].mean()), 2), "by_square": round(float(by_square), 3)}
+
+
 def row(compared: Run[Comparison], runs: list[Run[Any]], class_id: str, squares: pd.DataFrame) -> dict[str, Any]:
     """Return what was found of the square."""
     of_a, of_b = (parts_on_square(run, class_id, squares) for run in runs)
@@ -115,6 +126,8 @@ def row(compared: Run[Comparison], runs: list[Run[Any]], class_id: str, squares:
     likeness = likeness[(likeness["depth"] == 1) & (likeness["model"] == runs[0].classifier.name)].iloc[0]
     scores = np.array(likeness["rsvc_concepts"]) - np.array(likeness["rsvc_self_concepts"])
     return {
+        **{f"accuracy_{x}": learnt(run, class_id, squares)["accuracy"] for x, run in zip("ab", runs, strict=True)},
+        **{f"by_square_{x}": learnt(run, class_id, squares)["by_square"] for x, run in zip("ab", runs, strict=True)},
         "parts_a": len(verdicts),
         "on_square_a": len(of_a),
         "on_square_b": len(of_b),
@@ -141,15 +154,16 @@ def main() -> None:
     """Print a row a seed, and in how many the square is A's alone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--train-images", type=int, default=120)
-    parser.add_argument("--images", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--train-images", type=int, default=60)
+    parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = pd.DataFrame(found_rows(arguments))
     print(rows.to_string(index=False))
-    print(f"A only: {(rows['a_only'] > 0).sum()} of {len(rows)} seeds")
+    learned = rows["by_square_a"] >= LEAST_BY_SQUARE
+    print(f"A only: {(rows['a_only'] > 0).sum()} of {len(rows)} seeds; A learned the square in {learned.sum()}")
 
 
 if __name__ == "__main__":
