@@ -1,0 +1,1 @@
+"""How a comparison is carried out over classes: from the visual summaries of its networks to verdicts."""
