@@ -390,8 +390,9 @@ class SparseMask:
         """Return the values that a stage reaches and the steps that each image took."""
         if self.optimiser == "adam":
             return Descent(self.adam, self.stop_window, self.stop_tolerance)(stage, start, n_steps, bookmark)
-        stopping = {"stop_window": self.stop_window, "stop_tolerance": self.stop_tolerance}
-        return descent(stage, start, n_steps, bookmark, **stopping)
+        return descent(
+            stage, start, n_steps, bookmark, stop_window=self.stop_window, stop_tolerance=self.stop_tolerance
+        )
 
     def _grid(self, images: Images) -> CoarseGrid:
         return CoarseGrid.over(
