@@ -1,6 +1,8 @@
 """Which output stands for a class: told, or refused; never guessed."""
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 
@@ -343,3 +345,10 @@ def test_imagenet_is_known_without_timm(monkeypatch):
             outputs_for(classifier, [Klass("c")], {"c": "n01558993"})
     finally:
         imagenet_outputs.cache_clear()
+
+
+def test_word_net_ids_are_timms_whose_import_is_spared() -> None:
+    info = pytest.importorskip("timm.data.imagenet_info").ImageNetInfo("imagenet-1k")
+    assert [output.wnid for output in imagenet_outputs()] == list(info.label_names())
+    code = "import sys, xvcore.models as m; m.architectures['bagnet9']; assert 'timm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
