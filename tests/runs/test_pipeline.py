@@ -193,6 +193,25 @@ def test_masks_found_before_a_kill_are_not_computed_again(done, tmp_path: Path) 
     pd.testing.assert_frame_equal(*(each.read("masks", run_id, class_id) for each in (Store(store), run.store)))
 
 
+def test_masks_that_do_not_reach_their_drop_say_so_and_feed_no_summary(done, tmp_path: Path) -> None:
+    settings = replaced(VisualSummaries(), {**QUICK, "least_drop": "0.999"})
+    run_id, (class_id,) = summarised(spec(tmp_path, settings=settings))
+    store = Store(tmp_path)
+    masks = store.read("masks", run_id, class_id)
+    assert masks["reached"].tolist() == (masks["prob_drop"] >= 0.999).tolist()
+    assert not masks["reached"].any()
+    assert store.read("candidates", run_id, class_id).empty
+    record = store.read("class_runs", run_id, class_id).iloc[0]
+    assert (record["status"], record["n_masks"], record["n_regions"], record["n_summaries"]) == ("complete", 4, 0, 0)
+    url, other_id, _ = done
+    fed = Store(url).read("masks", other_id, class_id)
+    assert fed["reached"].all(), "without a least drop every mask feeds summaries"
+    assert set(fed["stopped"]) == {"steps"}
+    sharp = fed[fed["kind"] == "sharp"]
+    pd.testing.assert_series_equal(sharp["drop_blur_weak"], sharp["prob_drop"], check_names=False, atol=1e-6)
+    assert sharp["objective"].notna().all()
+
+
 def test_a_second_network_finds_the_proposals_cached(done) -> None:
     store, _, (class_id,) = done
     first = open_run(spec(store))
