@@ -1,4 +1,4 @@
-"""What a mask step of the published schedule costs, as a multiple of a bare forward pass and backward pass to the input of the same batch.
+"""What a mask step of the published schedule costs, as a multiple of a bare forward and backward-to-input pass.
 
 Command: ``PYTHONPATH=. python tests/benchmarks/mask_step.py [--threads N]``, about a minute on two quiet cores. All
 variants take turns in one run and medians are compared, so that a loaded machine matters little. The bare pass gets its
