@@ -20,7 +20,8 @@ def form(settings_type: type, name: str | None = None, defaults: Any = None) -> 
         description = field.metadata.get("description")
         if dataclasses.is_dataclass(default):
             title = field.name.replace("_", " ").title()  # as pydantic makes it for plain fields
-            is_usual = default == type(default)()
+            usual: Any = type(default)
+            is_usual = default == usual()
             inner = form(
                 type(default), f"{type(default).__name__ if is_usual else title.replace(' ', '')}Form", default
             )
