@@ -10,17 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from xvcore.parameters import as_dict, replaced
 
 
-def form(settings_type: type, name: str | None = None) -> type[BaseModel]:
+def form(settings_type: type, name: str | None = None, defaults: Any = None) -> type[BaseModel]:
     """Return a pydantic model with the fields, defaults, bounds, choices and descriptions of a settings dataclass."""
     hints = typing.get_type_hints(settings_type)
-    defaults = settings_type()
+    defaults = settings_type() if defaults is None else defaults
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(settings_type):
         hint, default = hints[field.name], getattr(defaults, field.name)
         description = field.metadata.get("description")
         if dataclasses.is_dataclass(default):
-            inner = form(type(default), f"{type(default).__name__}Form")
             title = field.name.replace("_", " ").title()  # as pydantic makes it for plain fields
+            usual: Any = type(default)
+            is_usual = default == usual()
+            inner = form(
+                type(default), f"{type(default).__name__ if is_usual else title.replace(' ', '')}Form", default
+            )
             fields[field.name] = (inner, Field(default_factory=inner, title=title, description=description))
             continue
         bounds = {key: field.metadata[key] for key in ("ge", "le") if field.metadata.get(key) is not None}

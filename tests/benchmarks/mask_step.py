@@ -1,4 +1,4 @@
-"""What a mask step costs, as a multiple of a bare forward pass and backward pass to the input of the same batch.
+"""What a mask step of the published schedule costs, as a multiple of a bare forward and backward-to-input pass.
 
 Command: ``PYTHONPATH=. python tests/benchmarks/mask_step.py [--threads N]``, about a minute on two quiet cores. All
 variants take turns in one run and medians are compared, so that a loaded machine matters little. The bare pass gets its
@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -44,7 +45,10 @@ def seconds(function: Callable[[], object]) -> float:
 def steps_of(model: Classifier, images: torch.Tensor, targets: torch.Tensor, n: int) -> dict[str, Callable[[], object]]:
     """Return the mask steps as differences can be taken of: runs of each stage with n steps, and with none."""
     runs = {"none": (0, 0), "smooth": (n, 0), "crisp": (0, n)}
-    methods = {name: SparseMask(smooth_steps=smooth, crisp_steps=crisp) for name, (smooth, crisp) in runs.items()}
+    published = SparseMask.published()
+    methods = {
+        name: replace(published, smooth_steps=smooth, crisp_steps=crisp) for name, (smooth, crisp) in runs.items()
+    }
     return {name: partial(method, model, images, targets) for name, method in methods.items()}
 
 

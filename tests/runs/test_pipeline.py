@@ -24,7 +24,7 @@ from PIL import Image
 
 from xvcore.data import open_dataset
 from xvcore.errors import LabelError, XvError
-from xvcore.ops.adam import AdamState
+from xvcore.ops import margin_descent
 from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.run import RunSpec, announce, chosen_classes, conclude, open_run
@@ -230,28 +230,47 @@ def test_a_kill_in_the_middle_of_a_batch_of_masks_costs_no_more_than_the_steps_o
     monkeypatch.setattr(draft, "LEAST_SECONDS", 0)
     monkeypatch.setattr(draft, "MOST_TIME", 1e9)
     taken: list[int] = []
-    steps = AdamState.step_
+    look = margin_descent._Way.look
 
     class Killed(BaseException):
         pass
 
-    def step(state: AdamState, *given: torch.Tensor) -> None:
+    def looks(way: object, *given: object) -> None:
         if len(taken) == at:
             raise Killed
         taken.append(1)
-        steps(state, *given)
+        look(way, *given)
 
-    monkeypatch.setattr(AdamState, "step_", step)
+    monkeypatch.setattr(margin_descent._Way, "look", looks)
     with pytest.raises(Killed):
         pipeline.run_stage(run, class_id, "mask")
     assert run.store.has("masks_begun", run_id, class_id)
     assert not run.store.has("masks_so_far", run_id, class_id)
-    monkeypatch.setattr(AdamState, "step_", lambda *given: (taken.append(1), steps(*given))[1])
+    monkeypatch.setattr(margin_descent._Way, "look", lambda *given: (taken.append(1), look(*given))[1])
     pipeline.run_stage(run, class_id, "mask")
     total, batch_size = 12 + 8, 3
     assert 2 * total < len(taken) <= 2 * total + total / batch_size + 1, "two batches, and what was lost"
     assert not run.store.has("masks_begun", run_id, class_id)
     pd.testing.assert_frame_equal(*(each.read("masks", run_id, class_id) for each in (Store(store), run.store)))
+
+
+def test_masks_that_do_not_reach_their_drop_say_so_and_feed_no_summary(done, tmp_path: Path) -> None:
+    settings = replaced(VisualSummaries(), {**QUICK, "least_drop": "0.999"})
+    run_id, (class_id,) = summarised(spec(tmp_path, settings=settings))
+    store = Store(tmp_path)
+    masks = store.read("masks", run_id, class_id)
+    assert masks["reached"].tolist() == (masks["prob_drop"] >= 0.999).tolist()
+    assert not masks["reached"].any()
+    assert store.read("candidates", run_id, class_id).empty
+    record = store.read("class_runs", run_id, class_id).iloc[0]
+    assert (record["status"], record["n_masks"], record["n_regions"], record["n_summaries"]) == ("complete", 4, 0, 0)
+    url, other_id, _ = done
+    fed = Store(url).read("masks", other_id, class_id)
+    assert fed["reached"].all(), "without a least drop every mask feeds summaries"
+    assert set(fed["stopped"]) == {"steps"}
+    sharp = fed[fed["kind"] == "sharp"]
+    pd.testing.assert_series_equal(sharp["drop_blur_weak"], sharp["prob_drop"], check_names=False, atol=1e-6)
+    assert sharp["objective"].notna().all()
 
 
 def test_a_second_network_finds_the_proposals_cached(done) -> None:
