@@ -205,6 +205,7 @@ AREAS = {
     "parameters": ("fuzz_words", 2500),
     "requests": ("fuzz_words", 1500),
     "files": ("fuzz_store", 1500),
+    "sql": ("fuzz_sql", 1500),
 }
 """Where each area is, and how many of its inputs are looked at by hand."""
 

@@ -131,7 +131,7 @@ def networks(folder: Path) -> Callable[[random.Random], Trial]:
             assert classifier.name
             return "a network"
 
-        return Trial(f"network {spec!r}", do, _named(spec, *re.split("[@?&=]", spec)))
+        return Trial(f"network {spec!r}", do, _named(spec, spec.partition("@")[0], *re.split("[@?&=]", spec)))
 
     return drawn
 
@@ -164,7 +164,8 @@ def datasets(folder: Path) -> Callable[[random.Random], Trial]:
             assert dataset.read(records[0])
             return "an image"
 
-        return Trial(f"dataset {spec!r}", do, _named(spec, kind, path, *(part for pair in options for part in pair)))
+        said = (kind, spec.partition(":")[0], path, *(part for pair in options for part in pair))
+        return Trial(f"dataset {spec!r}", do, _named(spec, *said))
 
     return drawn
 

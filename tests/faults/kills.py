@@ -1,12 +1,14 @@
 """Runs of every method, killed at random moments until they come through: the tables are those of undisturbed runs.
 
-By hand: ``OMP_NUM_THREADS=1 PYTHONPATH=.:tests python tests/faults/kills.py --kills 200``. A run is a process that is
+By hand: ``OMP_NUM_THREADS=1 PYTHONPATH=.:tests python tests/faults/kills.py --kills 200``. What is at work is kept as
+often as it can be (masks at every step that is worth it, heads after every epoch), so that more is gone on from. A run is a process that is
 forked off one which has imported everything, so that it is hit at work and not while it starts. Half of the kills come
 at a random time, half at a random step of writing: before a file is opened to be written, before one is renamed or
 removed, or a folder made; of these are a run's announcement and its publishing.
 """
 
 import argparse
+import dataclasses
 import logging
 import mmap
 import os
@@ -29,10 +31,13 @@ from xvcore.analyses.analysis import analyses
 from xvcore.evidence.method.top_patches import TopPatches
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.parameters import replaced
+from xvcore.prototypes.settings import Disentangle, Prototypes
+from xvcore.prototypes.stages import train_heads
 from xvcore.runs import pipeline
 from xvcore.runs.run import RunSpec, open_run
 from xvcore.store import Store
 from xvcore.units.settings import TopUnits
+from xvcore.visual_summaries.stages import draft
 
 SETTINGS = {
     "evidence": PatchEvidence(top_patches=TopPatches(n_kept=3)),
@@ -40,6 +45,10 @@ SETTINGS = {
         TopUnits(), {"top.kept": "5", "top.shown": "2", "units_shown": "2", "deconvnet.rule.degenerate": "allow"}
     ),
     "accuracy": analyses["accuracy"].settings(),
+    "disentangle": replaced(
+        Disentangle(), {"recipe.epochs": "3", "recipe.batch_size": "4", "held_out": "0.25", "tested": "0.25"}
+    ),
+    "prototypes": replaced(Prototypes(), {"n_patches": "3", "n_measured": "6"}),
 }
 METHODS = ("summaries", *SETTINGS)
 DRAWN = ["svg"]
@@ -48,21 +57,31 @@ PATIENCE = 1800.0
 """Seconds after which a run hangs, on a machine that has much else to do."""
 
 
-def spec(method: str, store: Path) -> RunSpec:
-    """Return a run of two classes of four drawn birds on a random network; it takes seconds."""
+def spec(method: str, store: Path, whole: Path) -> RunSpec:
+    """Return a run of two classes of four drawn birds on a random network; it takes seconds.
+
+    Parameters
+    ----------
+    method : one of :data:`METHODS`
+    store : where it writes
+    whole : folder of the undisturbed runs; the heads that prototypes are of were made by that of disentangle
+    """
     given = {each: value for each, value in request(store, steps=12).items() if each != "settings"}
     if method == "summaries":
-        return summarise.COMMAND.request(**request(store, steps=12)).specs()[0]
+        (found,) = summarise.COMMAND.request(**request(store, steps=12)).specs()
+        return dataclasses.replace(found, batch_size=4)
     (found,) = (evidence if method == "evidence" else units).COMMAND.request(**given).specs()
     assert found.dataset == DATASET
-    return RunSpec(
-        found.dataset, found.model, found.store, SETTINGS[method], found.class_map, found.device, found.batch_size
-    )
+    changes = {"settings": SETTINGS[method]}
+    if method == "prototypes":
+        changes["model"] = f"infodisent@{next(whole.glob('disentangle/heads/*/*.pt'))}"
+    return dataclasses.replace(found, **changes)
 
 
-def complete(method: str, store: Path) -> None:
+def complete(method: str, store: Path, whole: Path) -> None:
     """Do a run from its announcement to its publishing."""
-    status = pipeline.complete_run(open_run(spec(method, store)), CLASSES)
+    draft.LEAST_SECONDS, draft.MOST_TIME, train_heads.EVERY = 0, 1e9, 1
+    status = pipeline.complete_run(open_run(spec(method, store, whole)), CLASSES)
     assert status == "complete", status
 
 
@@ -190,12 +209,12 @@ def disturb(folder: Path, n_kills: int, seed: int) -> Counter[str]:
 
         def alone(method: str = method, steps: Steps = steps) -> None:
             steps.watch(None)
-            complete(method, folder / method)
+            complete(method, folder / method, folder)
 
         done(alone)
         whole[method] = time.monotonic() - started, steps.count
         print(f"{method}: {whole[method][0]:.1f} s, {steps.count} steps of writing", flush=True)
-    rounds = 0
+    rounds, started = 0, time.monotonic()
     while counts.total() < n_kills:
         method = METHODS[rounds % len(METHODS)]
         rounds += 1
@@ -208,7 +227,7 @@ def disturb(folder: Path, n_kills: int, seed: int) -> Counter[str]:
 
             def work(steps: Steps = steps, at: int | None = at, method: str = method, store: Path = store) -> None:
                 steps.watch(at)
-                complete(method, store)
+                complete(method, store, folder)
 
             process = forked(work)
             code = ended(process, PATIENCE if at else chance.uniform(0, whole[method][0]))
@@ -222,9 +241,10 @@ def disturb(folder: Path, n_kills: int, seed: int) -> Counter[str]:
                 left -= 1
                 done(lambda store=store: looked_at(store))
         if not is_through:
-            done(lambda method=method, store=store: complete(method, store))
+            done(lambda method=method, store=store: complete(method, store, folder))
         done(lambda method=method, store=store: compared(store, folder / method))
-        print(f"{counts.total()} kills, run {rounds}: {method} as undisturbed", flush=True)
+        seconds = time.monotonic() - started
+        print(f"{counts.total()} kills in {seconds:.0f} s, run {rounds}: {method} as undisturbed", flush=True)
         shutil.rmtree(store)
     return counts
 

@@ -19,6 +19,7 @@ SAMPLE = {
     "parameters": 150,
     "requests": 60,
     "files": 15,
+    "sql": 60,
 }
 
 

@@ -128,6 +128,8 @@ QUERIES = {
     "explain analyze copy (select 1) to 'x.csv'": "EXPLAIN",
     "from read_text('x.txt')": "nothing else",
     "from 'x.txt'": "'x.txt'",
+    "update extensions": "no query",
+    "select '\udc80'": "'\\udc80' at letter 9",
 }
 
 
@@ -149,6 +151,15 @@ def test_a_run_that_there_is_not_is_refused(command, tmp_path, monkeypatch, caps
         *_said(f"{command} --store {store.url} --run alexnet-visual-summaries-9", monkeypatch, capsys), "summaries-1"
     )
     assert [each.name for each in tmp_path.iterdir()] == ["store"]
+
+
+def test_every_run_that_cannot_be_published_is_named(tmp_path, monkeypatch, capsys) -> None:
+    store = build(tmp_path / "store")
+    broken = tmp_path / "store/parts/runs/alexnet-visual-summaries-1.parquet"
+    broken.write_bytes(broken.read_bytes()[:-9])
+    code, error = _said(f"publish --store {store.url}", monkeypatch, capsys)
+    _check(code, error, str(broken))
+    _check(code, error, "run vgg16-visual-summaries-2")
 
 
 @pytest.mark.parametrize("command", ["report --store store", "figures --store store", "demo", "down"])

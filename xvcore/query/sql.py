@@ -107,14 +107,19 @@ def _seal(connection: "duckdb.DuckDBPyConnection", store: Store) -> None:
 
 def _refuse_others(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
     """Refuse all that is not one statement which reads: files of the store could be written over."""
-    import duckdb
-
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"no text: {error.object[error.start]!a} at letter {error.start + 1}") from error
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise QueryError(f"expected one SQL query, not {len(statements) or 'an empty text'}")
     (statement,) = statements
-    if statement.type != duckdb.StatementType.SELECT and not _ANSWERS.match(sql):
+    try:
         kind = str(statement.type).rpartition(".")[2]
+    except ValueError:  # of a kind that DuckDB's Python does not know: UPDATE EXTENSIONS
+        kind = "unknown"
+    if kind != "SELECT" and (kind == "unknown" or not _ANSWERS.match(sql)):
         raise QueryError(f"this statement ({kind}) is no query: expected SELECT, FROM, WITH, DESCRIBE, PIVOT …")
 
 
