@@ -66,7 +66,7 @@ def imagenet_outputs() -> tuple[Output, ...]:
     The names are torchvision's; the WordNet ids are timm's, and None where timm is not installed.
     """
     names = AlexNet_Weights.DEFAULT.meta["categories"]
-    wnids = _wnids_of_timm() or [None] * len(names)
+    wnids: Sequence[str | None] = _wnids_of_timm() or [None] * len(names)
     return tuple(Output(index, wnid, name) for index, (wnid, name) in enumerate(zip(wnids, names, strict=True)))
 
 
