@@ -1,4 +1,5 @@
 import datetime
+import json
 import math
 import string
 
@@ -105,6 +106,11 @@ def test_two_rows_with_one_grain_are_refused_and_no_others(pairs):
             arrow_table(SCHEMAS["similarity"], rows, KEYS)
 
 
+def test_a_text_that_is_no_json_is_refused_where_json_is_written():
+    with pytest.raises(StoreError, match=r"class_runs.rows_by_table .*'\{torn' is no JSON"):
+        arrow_table(SCHEMAS["class_runs"], [{"rows_by_table": "{torn", "status": "complete"}], KEYS)
+
+
 # Round trip: what is written is what is read, for every type of column.
 
 _TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=8)
@@ -122,6 +128,8 @@ def values_of(column):
         return st.sampled_from(column.choices)
     if column.kind == "picture":
         return _PICTURE
+    if column.kind == "json":
+        return st.dictionaries(_TEXT, st.integers() | _TEXT, max_size=2).map(json.dumps)
     if pa.types.is_struct(kind):
         return _RLE
     if pa.types.is_list(kind):

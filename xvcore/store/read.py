@@ -116,11 +116,12 @@ def check_values(table: Table, rows: pa.Table, where: str, relative: str) -> Non
         for value in pc.unique(values.drop_null()).to_pylist():
             if column.choices and value not in column.choices:
                 raise _wrong(where, relative, f"{name} {value!r}", f"one of {', '.join(column.choices)}")
-            if column.kind == "json" and not _is_json(value):
+            if column.kind == "json" and not is_json(value):
                 raise _wrong(where, relative, f"{name} {value[:80]!r}", "JSON")
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Return whether a text can be read as JSON."""
     try:
         json.loads(text)
     except ValueError:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from xvcore.errors import StoreError, XvError
 from xvcore.keys import canonical
+from xvcore.store.read import is_json
 from xvcore.store.schema import Column, Table
 
 
@@ -84,7 +85,7 @@ def _cast(table: Table, column: Column, array: pa.Array) -> pa.Array:
 def _converted(table: Table, column: Column, values: list[Any]) -> pa.Array:
     try:
         if column.kind == "json":
-            values = [canonical(value) if isinstance(value, Mapping) else value for value in values]
+            values = [canonical(value) if isinstance(value, Mapping) else _json(value) for value in values]
         if pa.types.is_integer(column.type):
             values = [_whole(value) for value in values]
         if pa.types.is_list(column.type) and pa.types.is_float16(column.type.value_type):
@@ -92,6 +93,13 @@ def _converted(table: Table, column: Column, values: list[Any]) -> pa.Array:
         return pa.array(values, column.type, from_pandas=not pa.types.is_nested(column.type))
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise StoreError(f"{table.name}.{column.name} (type {column.type}): {error}") from error
+
+
+def _json(value: Any) -> Any:
+    """Return a text that is JSON, or nothing; readers take any other for damage."""
+    if isinstance(value, str) and not is_json(value):
+        raise ValueError(f"{value[:80]!r} is no JSON")
+    return value
 
 
 def _whole(value: Any) -> Any:
