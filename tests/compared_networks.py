@@ -57,7 +57,7 @@ def write_summaries(model: str, store: Path, class_id: str = CLASS) -> str:
         clusters.append({**of, "accepted": True})
     for table, part_rows in (
         ("masks", masks), ("similarity", []), ("candidates", []), ("regions", regions), ("clusters", clusters),
-        ("summary_parts", []),
+        ("summary_parts", []), ("summary_drops", []), ("part_counts", []),
     ):  # fmt: skip
         run.store.write(table, run.run_id, class_id, part_rows)
     pipeline.finish(run, class_id)

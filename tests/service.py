@@ -21,6 +21,7 @@ TINY = {
     "batch_size": 2,
     "settings": {
         "skip_misclassified": False,
+        "least_drop": None,
         "mask": {"smooth_steps": 4, "crisp_steps": 4},
         "proposals": {"n_boxes": 30},
     },

@@ -41,6 +41,7 @@ def request(store: Path | str, steps: int = SLOW) -> dict[str, Any]:
         "batch_size": 1,
         "settings": {
             "skip_misclassified": False,
+            "least_drop": None,
             "mask": {
                 "smooth_steps": steps,
                 "crisp_steps": 4,

@@ -134,6 +134,7 @@ def _birds(folder: Path, n_classes: int) -> dict[str, Any]:
         "batch_size": 1,
         "settings": {
             "skip_misclassified": False,
+            "least_drop": None,
             "mask": {"smooth_steps": 400, "crisp_steps": 4},
             "proposals": {"n_boxes": 60},
         },

@@ -26,7 +26,7 @@ def summarising(store: Path, folder: Path) -> subprocess.Popen[str]:
     words += ["--classes", ",".join(CLASSES), "--device", "cpu"]
     for name, output in given["class_map"].items():
         words += ["--class-map", f"{name}={output}"]
-    settings = {"skip_misclassified": False}
+    settings = {"skip_misclassified": False, "least_drop": "none"}
     for group in ("mask", "proposals", "pruning"):
         settings |= {f"{group}.{name}": value for name, value in given["settings"][group].items()}
     for name, value in settings.items():

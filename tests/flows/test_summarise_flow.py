@@ -29,6 +29,7 @@ def test_one_class_fails_and_the_others_are_done(server: None, tmp_path: Path) -
     classes = [info.class_id for info in open_dataset(dataset).classes]
     quick = {
         "skip_misclassified": "false",
+        "least_drop": "none",
         "mask.smooth_steps": "4",
         "mask.crisp_steps": "4",
         "proposals.n_boxes": "30",

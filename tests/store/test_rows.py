@@ -147,7 +147,7 @@ def values_of(column):
         return _TIMES
     if pa.types.is_integer(kind):
         return st.integers(-(2 ** (kind.bit_width - 1)), 2 ** (kind.bit_width - 1) - 1)
-    return {pa.string(): _TEXT, pa.float32(): _FLOATS, pa.bool_(): st.booleans()}[kind]
+    return {pa.string(): _TEXT, pa.float32(): _FLOATS, pa.bool_(): st.booleans(), pa.binary(): st.binary()}[kind]
 
 
 def _nothing(column):

@@ -1,6 +1,10 @@
 """A comparison: the stages from visual summaries to verdicts, and what all classes tell together."""
 
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED
+from collections.abc import Iterator
+
+import pandas as pd
+
+from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, VERDICTS
 from xvcore.comparison.runs.class_parts import forget
 from xvcore.comparison.runs.delete import delete
 from xvcore.comparison.runs.join import join
@@ -11,6 +15,7 @@ from xvcore.comparison.runs.networks import check_summaries, summary_runs
 from xvcore.comparison.settings import Comparison
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
+from xvcore.runs.thumbnails import Thumbnail, bars
 
 
 def check(run: Run[Comparison], class_id: str, _progress: Progress | None = None) -> int:
@@ -34,6 +39,18 @@ def count(run: Run[Comparison], class_id: str) -> Counts:
     return Counts(int(images["n_images"]), int(images["n_looked"]), columns)
 
 
+def shares(run: Run[Comparison], done: pd.DataFrame) -> Iterator[Thumbnail]:
+    """Yield for each verdict which share of a network's parts, over all classes, gets it with regard to another."""
+    columns = ["model", "other", "verdict"]
+    found = [run.store.read("part_verdicts", run.run_id, class_id, columns) for class_id in sorted(done["class_id"])]
+    rows = pd.concat(found) if found else pd.DataFrame(columns=columns)
+    for verdict in VERDICTS:
+        told = (rows["verdict"] == verdict).groupby([rows["model"], rows["other"]]).mean()
+        if told.any():
+            names = {f"{model} → {other}": float(share) for (model, other), share in told.to_dict().items()}
+            yield Thumbnail(f"{verdict}: share of a network's parts, with regard to another network", bars(names))
+
+
 pipelines.register(Comparison.method)(
     Pipeline(
         settings=Comparison,
@@ -48,5 +65,6 @@ pipelines.register(Comparison.method)(
         count=count,
         gather=join,
         gathers_by="class",
+        pictures=shares,
     )
 )

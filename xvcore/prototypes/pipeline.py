@@ -1,6 +1,6 @@
 """From a network to heads of prototypes, and from these to prototypes and decisions taken apart (InfoDisent, 2024)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
 from xvcore.runs.run import Run
 from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
-from xvcore.runs.thumbnails import Thumbnail, sheet, spread
+from xvcore.runs.thumbnails import Thumbnail, bars, sheet, spread
 from xvcore.store.encode import encoded
 
 N_CLASSES = 12
@@ -54,22 +54,7 @@ def accuracies(run: Run[Disentangle], _done: pd.DataFrame) -> Iterator[Thumbnail
         told = {row["kind"]: float(row["accuracy_tested"]) for row in records(rows) if pd.notna(row["accuracy_tested"])}
         if told:
             title = f"{training} · accuracy on {int(rows['n_tested'].max())} images that were kept from the training"
-            yield Thumbnail(title, _bars(told))
-
-
-def _bars(shares: Mapping[str, float]) -> bytes:
-    """Return a bar for each share as the text of an SVG."""
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="420" height="{len(shares) * 28}" font-family="sans-serif">'
-    ]
-    for place, (name, share) in enumerate(shares.items()):
-        middle = place * 28 + 14
-        lines += [
-            f'<text x="80" y="{middle + 5}" font-size="14" text-anchor="end" fill="#808080">{name}</text>',
-            f'<rect x="88" y="{middle - 9}" width="{260 * share:.1f}" height="18" fill="#3b7dd8"/>',
-            f'<text x="{96 + 260 * share:.1f}" y="{middle + 5}" font-size="14" fill="#808080">{share:.1%}</text>',
-        ]
-    return "\n".join([*lines, "</svg>"]).encode()
+            yield Thumbnail(title, bars(told))
 
 
 pipelines.register(Disentangle.method)(

@@ -1,8 +1,9 @@
 """Small pictures of what a run found, for a page that shows many: squares around a region, sheets of equal tiles."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TypeVar
 
 import numpy as np
@@ -113,6 +114,22 @@ def thumbnail(picture: bytes, box: tuple[int, int, int, int], *, side: int = 96,
             (side, side), Image.Resampling.LANCZOS, (left, top, left + span, top + span)
         )
     return _jpeg(square, 85, subsampling=-1)
+
+
+def bars(shares: Mapping[str, float]) -> bytes:
+    """Return a bar for each share, in [0, 1] and with its name, as the text of an SVG."""
+    left = 24 + 8 * max(map(len, shares), default=0)
+    size = f'width="{left + 340}" height="{len(shares) * 28}"'
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">']
+    for place, (name, share) in enumerate(shares.items()):
+        middle = place * 28 + 14
+        text = f'y="{middle + 5}" font-size="14" fill="#808080"'
+        lines += [
+            f'<text x="{left - 8}" {text} text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{left}" y="{middle - 9}" width="{260 * share:.1f}" height="18" fill="#3b7dd8"/>',
+            f'<text x="{left + 8 + 260 * share:.1f}" {text}>{share:.1%}</text>',
+        ]
+    return "\n".join([*lines, "</svg>"]).encode()
 
 
 def extension(data: bytes) -> str:
