@@ -45,9 +45,9 @@ def shares(run: Run[Comparison], done: pd.DataFrame) -> Iterator[Thumbnail]:
     found = [run.store.read("part_verdicts", run.run_id, class_id, columns) for class_id in sorted(done["class_id"])]
     rows = pd.concat(found) if found else pd.DataFrame(columns=columns)
     for verdict in VERDICTS:
-        told = (rows["verdict"] == verdict).groupby([rows["model"], rows["other"]]).mean()
+        told = (rows["verdict"] == verdict).groupby(rows["model"] + " → " + rows["other"]).mean()
         if told.any():
-            names = {f"{model} → {other}": float(share) for (model, other), share in told.to_dict().items()}
+            names = {str(pair): float(share) for pair, share in told.items()}
             yield Thumbnail(f"{verdict}: share of a network's parts, with regard to another network", bars(names))
 
 
