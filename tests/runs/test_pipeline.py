@@ -230,23 +230,23 @@ def test_a_kill_in_the_middle_of_a_batch_of_masks_costs_no_more_than_the_steps_o
     monkeypatch.setattr(draft, "LEAST_SECONDS", 0)
     monkeypatch.setattr(draft, "MOST_TIME", 1e9)
     taken: list[int] = []
-    look = margin_descent._Way.look
+    look = margin_descent._Planes.look
 
     class Killed(BaseException):
         pass
 
-    def looks(way: object, *given: object) -> None:
+    def looks(planes: object, *given: object) -> None:
         if len(taken) == at:
             raise Killed
         taken.append(1)
-        look(way, *given)
+        look(planes, *given)
 
-    monkeypatch.setattr(margin_descent._Way, "look", looks)
+    monkeypatch.setattr(margin_descent._Planes, "look", looks)
     with pytest.raises(Killed):
         pipeline.run_stage(run, class_id, "mask")
     assert run.store.has("masks_begun", run_id, class_id)
     assert not run.store.has("masks_so_far", run_id, class_id)
-    monkeypatch.setattr(margin_descent._Way, "look", lambda *given: (taken.append(1), look(*given))[1])
+    monkeypatch.setattr(margin_descent._Planes, "look", lambda *given: (taken.append(1), look(*given))[1])
     pipeline.run_stage(run, class_id, "mask")
     total, batch_size = 12 + 8, 3
     assert 2 * total < len(taken) <= 2 * total + total / batch_size + 1, "two batches, and what was lost"

@@ -78,7 +78,7 @@ def near(name: str) -> list[str]:
         plain = name.removeprefix(timm.PREFIX).partition(".")[0]
         return [timm.PREFIX + each for each in timm.beside(plain) if _is_put_in(plain, each)]
     known = torchvision.names()
-    return [each for each in known if name in known and _is_put_in(name, each)]
+    return [each for each in known if _is_put_in(name, each)] if name in known else []
 
 
 def _is_put_in(one: str, other: str) -> bool:

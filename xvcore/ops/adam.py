@@ -51,6 +51,10 @@ class AdamState:
         roots = self.square.sqrt().add_(adam.epsilon * root_bias)
         values.addcdiv_(self.mean, roots, value=-adam.learning_rate * root_bias / mean_bias)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the means by name; the next step overwrites them."""
+        return {"mean": self.mean, "square": self.square}
+
     def of_images(self, chosen: Tensor) -> "AdamState":
         """Return the state of some of the problems, chosen by index or by a boolean per problem."""
         return AdamState(self.adam, self.mean[chosen], self.square[chosen], self.n_steps)

@@ -1,8 +1,9 @@
 """Gradient descent on a batch of independent problems, from which each may leave when it stops improving."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -62,39 +63,55 @@ class Descent:
 
         With a bookmark the descent goes on from where an earlier attempt came to; the values are the same, bit by bit.
         """
-        way = _Way.begun(self.adam, start, n_steps, bookmark.left_at() if bookmark else None)
+        way = Way.begun(start, n_steps, bookmark, partial(self.adam.start, start), self._left)
         if len(way.running) < len(start):
             problem = problem.of_images(way.running)
-        while way.step < n_steps and len(way.running):
-            if bookmark:
-                bookmark.pass_by(way.state, is_end=False)
-            if self.stop_window and way.step % self.stop_window == 0:
-                previous, way.losses = way.losses, problem.losses(way.values, way.step)
-                improves = previous - way.losses >= self.stop_tolerance
-                if not improves.all():
-                    way.keep(improves)
-                    problem = problem.of_images(improves)
-                    if not len(way.running):
-                        break
-            way.adam.step_(way.values, problem.gradient(way.values, way.step))
+        for step in way.steps(n_steps, bookmark):
+            if self.stop_window and step % self.stop_window == 0:
+                problem = way.leave(problem, problem.losses(way.values, step), self.stop_tolerance)
+                if not len(way.running):
+                    break
+            way.memory.step_(way.values, problem.gradient(way.values, step))
             way.values.clamp_(0, 1)
-            way.step += 1
-        way.reached[way.running] = way.values
-        if bookmark:
-            bookmark.pass_by(way.state, is_end=True)
-        return way.reached, way.iterations
+        return way.ended(bookmark)
+
+    def _left(self, found: State, step: int) -> AdamState:
+        return AdamState(self.adam, found.pop("mean"), found.pop("square"), step)
+
+
+MemoryT = TypeVar("MemoryT", bound="Memory")
+PartT = TypeVar("PartT", bound="Part")
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """What a descent remembers of the elements that are running, from step to step."""
+
+    def tensors(self) -> State:
+        """Return it in tensors."""
+
+    def of_images(self: MemoryT, chosen: Tensor) -> MemoryT:
+        """Return that of some elements."""
+
+
+@runtime_checkable
+class Part(Protocol):
+    """A problem of which some elements can be left out."""
+
+    def of_images(self: PartT, chosen: Shaped[Tensor, " batch"]) -> PartT:
+        """Return the problem of some elements only."""
 
 
 @dataclass(slots=True)
-class _Way:
-    """A descent before a step.
+class Way(Generic[MemoryT]):
+    """A descent before a step, whatever the step does.
 
     Parameters
     ----------
     step : its number
     reached, iterations : values of the elements that have left, and the steps they took
     running : places of the others in the batch
-    values, losses, adam : of those that are running; losses are of the last comparison
+    values, losses, memory : of those that are running; losses are of the last comparison
     """
 
     step: int
@@ -103,30 +120,65 @@ class _Way:
     running: Tensor
     values: Tensor
     losses: Tensor
-    adam: AdamState
+    memory: MemoryT
 
     @classmethod
-    def begun(cls, adam: Adam, start: Tensor, n_steps: int, state: State | None) -> "_Way":
-        """Return the descent before its first step, or where ``state`` says that it came to."""
+    def begun(
+        cls,
+        start: Tensor,
+        n_steps: int,
+        bookmark: Bookmark | None,
+        fresh: Callable[[], MemoryT],
+        left: Callable[[State, int], MemoryT],
+    ) -> "Way[MemoryT]":
+        """Return the descent before its first step, or where the bookmark says that it came to.
+
+        Parameters
+        ----------
+        start, n_steps, bookmark : of the descent
+        fresh : gives the memory of no step
+        left : takes the memory out of what was kept, given the number of steps
+        """
         size, device = len(start), start.device
+        state = bookmark.left_at() if bookmark else None
         if state is None:
             iterations = torch.full((size,), n_steps, device=device)
             losses = torch.full((size,), torch.inf, dtype=start.dtype, device=device)
             running = torch.arange(size, device=device)
-            return cls(0, start.clone(), iterations, running, start.clone(), losses, adam.start(start))
+            return cls(0, start.clone(), iterations, running, start.clone(), losses, fresh())
         found = {name: tensor.to(device, copy=True) for name, tensor in state.items()}
         step = int(found.pop("step"))
-        return cls(step, adam=AdamState(adam, found.pop("mean"), found.pop("square"), step), **found)
+        return cls(step, memory=left(found, step), **found)
+
+    def steps(self, n_steps: int, bookmark: Bookmark | None) -> Iterator[int]:
+        """Yield the number of each step that is left, as long as elements are running."""
+        while self.step < n_steps and len(self.running):
+            if bookmark:
+                bookmark.pass_by(self.state, is_end=False)
+            yield self.step
+            self.step += 1
+
+    def leave(self, problem: PartT, losses: Tensor, tolerance: float) -> PartT:
+        """Let the elements leave whose losses fell by less than that, and return the problem of the others."""
+        improves = self.losses - losses >= tolerance
+        self.losses = losses
+        if improves.all():
+            return problem
+        leaving = self.running[~improves]
+        self.reached[leaving], self.iterations[leaving] = self.values[~improves], self.step
+        self.running, self.values, self.losses = self.running[improves], self.values[improves], losses[improves]
+        self.memory = self.memory.of_images(improves)
+        return problem.of_images(improves)
+
+    def ended(self, bookmark: Bookmark | None) -> tuple[Tensor, Tensor]:
+        """Return the values reached and the steps taken."""
+        self.reached[self.running] = self.values
+        if bookmark:
+            bookmark.pass_by(self.state, is_end=True)
+        return self.reached, self.iterations
 
     def state(self) -> State:
-        """Return it in tensors, which the next step overwrites."""
+        """Return it in tensors, which the next step may overwrite."""
         names = ("reached", "iterations", "running", "values", "losses")
         own = {name: getattr(self, name) for name in names}
-        return {"step": torch.tensor(self.step), "mean": self.adam.mean, "square": self.adam.square, **own}
-
-    def keep(self, chosen: Tensor) -> None:
-        """Let all but some of the running elements leave, with the values they have."""
-        leaving = self.running[~chosen]
-        self.reached[leaving], self.iterations[leaving] = self.values[~chosen], self.step
-        self.running, self.values, self.losses = self.running[chosen], self.values[chosen], self.losses[chosen]
-        self.adam = self.adam.of_images(chosen)
+        return {"step": torch.tensor(self.step), **self.memory.tensors(), **own}

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from xvcore.ops.descent import Bookmark, State
+from xvcore.ops.descent import Bookmark, State, Way
 from xvcore.ops.mask_penalty import MaskPenalty
 from xvcore.ops.probability import Margins
 from xvcore.parameters import check, parameter
@@ -102,32 +102,22 @@ class MarginDescent:
             stops early. Losses cost no pass
         stop_tolerance : an element whose loss fell by less leaves the batch with the values it has
         """
-        way = _Way.begun(start, n_steps, bookmark.left_at() if bookmark else None)
+        way = Way.begun(start, n_steps, bookmark, lambda: _Planes([]), _Planes.left)
         if len(way.running) < len(start):
             problem = problem.of_images(way.running)
-        while way.step < n_steps and len(way.running):
-            if bookmark:
-                bookmark.pass_by(way.state, is_end=False)
-            way.look(problem, self.gradient_decay)
-            if stop_window and way.step % stop_window == 0 and len(way.planes) == problem.n_views:
-                previous, way.losses = way.losses, self._losses(problem, way.planes, way.values)
-                improves = previous - way.losses >= stop_tolerance
-                if not improves.all():
-                    way.keep(improves)
-                    problem = problem.of_images(improves)
-                    if not len(way.running):
-                        break
-            share = way.step / max(n_steps - 1, 1)
+        for step in way.steps(n_steps, bookmark):
+            way.memory.look(problem, way.values, step, self.gradient_decay)
+            if stop_window and step % stop_window == 0 and len(way.memory.views) == problem.n_views:
+                problem = way.leave(problem, self._losses(problem, way.memory.views, way.values), stop_tolerance)
+                if not len(way.running):
+                    break
+            share = step / max(n_steps - 1, 1)
             length, radius = (
                 _between(self.length, self.last_length, share),
                 _between(self.radius, self.last_radius, share),
             )
-            way.values = self._moved(way.values, way.planes, problem.penalty_at(way.step), length, radius)
-            way.step += 1
-        way.reached[way.running] = way.values
-        if bookmark:
-            bookmark.pass_by(way.state, is_end=True)
-        return way.reached, way.iterations
+            way.values = self._moved(way.values, way.memory.views, problem.penalty_at(step), length, radius)
+        return way.ended(bookmark)
 
     def _losses(self, problem: MarginProblem, planes: Sequence["_Plane"], values: Maps) -> Float[Tensor, " batch"]:
         probabilities = torch.stack([plane.margins(values).sigmoid() for plane in planes])
@@ -177,66 +167,39 @@ class _Plane:
         return _Plane(self.offset[chosen], self.gradient[chosen], self.n_passes)
 
 
-@dataclass(slots=True)
-class _Way:
-    """A descent before a step.
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    """The planes of the views that were looked at, in their order."""
 
-    Parameters
-    ----------
-    step : its number
-    reached, iterations : values of the elements that have left, and the passes they took
-    running : places of the others in the batch
-    values, losses, planes : of those that are running; losses are of the last comparison
-    """
-
-    step: int
-    reached: Tensor
-    iterations: Tensor
-    running: Tensor
-    values: Tensor
-    losses: Tensor
-    planes: list[_Plane]
+    views: list[_Plane]
 
     @classmethod
-    def begun(cls, start: Maps, n_steps: int, state: State | None) -> "_Way":
-        """Return the descent before its first step, or where ``state`` says that it came to."""
-        size, device = len(start), start.device
-        if state is None:
-            iterations = torch.full((size,), n_steps, device=device)
-            losses = torch.full((size,), torch.inf, dtype=start.dtype, device=device)
-            return cls(0, start.clone(), iterations, torch.arange(size, device=device), start.clone(), losses, [])
-        found = {name: tensor.to(device, copy=True) for name, tensor in state.items()}
-        step, passes = int(found.pop("step")), found.pop("passes").tolist()
-        planes = list(map(_Plane, found.pop("offsets"), found.pop("gradients"), passes))
-        return cls(step, planes=planes, **found)
+    def left(cls, found: State, _step: int) -> "_Planes":
+        """Take the planes out of what was kept of a descent."""
+        passes = found.pop("passes").tolist()
+        return cls(list(map(_Plane, found.pop("offsets"), found.pop("gradients"), passes)))
 
-    def state(self) -> State:
-        """Return it in tensors."""
-        names = ("reached", "iterations", "running", "values", "losses")
-        planes = self.planes
+    def tensors(self) -> State:
+        """Return them in tensors."""
+        views = self.views
         return {
-            "step": torch.tensor(self.step),
-            "passes": torch.tensor([plane.n_passes for plane in planes]),
-            "offsets": torch.stack([plane.offset for plane in planes]) if planes else torch.zeros(0),
-            "gradients": torch.stack([plane.gradient for plane in planes]) if planes else torch.zeros(0),
-            **{name: getattr(self, name) for name in names},
+            "passes": torch.tensor([plane.n_passes for plane in views]),
+            "offsets": torch.stack([plane.offset for plane in views]) if views else torch.zeros(0),
+            "gradients": torch.stack([plane.gradient for plane in views]) if views else torch.zeros(0),
         }
 
-    def look(self, problem: MarginProblem, decay: float) -> None:
+    def look(self, problem: MarginProblem, values: Maps, step: int, decay: float) -> None:
         """Linearise the margins of the step's view where the values are: one pass of the network."""
-        margins, gradient = problem.margins(self.values, self.step)
-        view = self.step % problem.n_views
-        if view == len(self.planes):
-            self.planes.append(_Plane.of(self.values, margins, gradient))
+        margins, gradient = problem.margins(values, step)
+        view = step % problem.n_views
+        if view == len(self.views):
+            self.views.append(_Plane.of(values, margins, gradient))
         else:
-            self.planes[view] = self.planes[view].renewed(self.values, margins, gradient, decay)
+            self.views[view] = self.views[view].renewed(values, margins, gradient, decay)
 
-    def keep(self, chosen: Tensor) -> None:
-        """Let all but some of the running elements leave, with the values they have."""
-        leaving = self.running[~chosen]
-        self.reached[leaving], self.iterations[leaving] = self.values[~chosen], self.step
-        self.running, self.values, self.losses = self.running[chosen], self.values[chosen], self.losses[chosen]
-        self.planes = [plane.of_images(chosen) for plane in self.planes]
+    def of_images(self, chosen: Tensor) -> "_Planes":
+        """Return the planes of some elements, chosen by a boolean each."""
+        return _Planes([plane.of_images(chosen) for plane in self.views])
 
 
 @dataclass(frozen=True, slots=True)
