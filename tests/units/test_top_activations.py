@@ -295,9 +295,15 @@ def test_all_layers_are_all_rectifiers(name):
     assert (len(layers), sum(layer.n_units for layer in layers)) == UNITS[name]
 
 
-@pytest.mark.parametrize(("name", "axis"), [("convnext_tiny", 3), pytest.param("vit_b_32", 2, marks=pytest.mark.slow)])
-def test_units_of_networks_with_channels_last_are_the_channels(name, axis):
-    layers = TopActivations().layers(load(f"{name}@random?classes=2&input=64"))
+@pytest.mark.parametrize(
+    ("network", "axis"),
+    [
+        ("convnext_tiny@random?classes=2&input=64", 3),
+        pytest.param("vit_b_32@random?classes=2", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_units_of_networks_with_channels_last_are_the_channels(network, axis):
+    layers = TopActivations().layers(load(network))
     assert {layer.axis for layer in layers} == {axis}
 
 
