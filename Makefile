@@ -6,6 +6,11 @@ STAMP := $(VENV)/.installed
 export PYTHONHASHSEED := 0
 # One process for each of so many cores, with one thread: small networks are slower with more.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
+# Not empty: every annotation of the library, shapes of tensors included, is checked at each call.
+TYPES ?=
+CHECKED := --jaxtyping-packages=xvcore,type_checker.check
+PYTEST := $(BIN)/python -m pytest $(if $(TYPES),$(CHECKED))
+AT_ONCE := OMP_NUM_THREADS=1 $(PYTEST) --numprocesses=$(WORKERS) --dist=loadscope
 
 .PHONY: help install demo test test-slow test-slow-at-once check format clean
 
@@ -23,14 +28,14 @@ install: $(STAMP)  ## a virtual environment in .venv with all that is pinned in 
 demo: $(STAMP)  ## draw PartBirds, train two networks, summarise them, write the report (no data, no weights needed)
 	$(BIN)/xv demo --out xv-demo
 
-test: $(STAMP)  ## the default tests (CPU, no network)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadscope
+test: $(STAMP)  ## the default tests (CPU, no network); TYPES=1 checks every annotation at run time, in twice the time
+	$(AT_ONCE)
 
 test-slow: $(STAMP)  ## the slow tests: crashes, browsers, real networks; SLOW="tests/store …" for some of them
-	$(BIN)/python -m pytest -m slow $(SLOW)
+	$(PYTEST) -m slow $(SLOW)
 
 test-slow-at-once: $(STAMP)  ## those that measure no time and start no service, a process for each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses=$(WORKERS) --dist=loadscope $(SLOW)
+	$(AT_ONCE) -m slow $(SLOW)
 
 check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
