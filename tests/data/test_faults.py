@@ -114,6 +114,7 @@ for data in pictures:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux and its C library")
 def test_a_good_picture_that_does_not_fit_the_memory_is_no_damaged_one() -> None:
     # In a process of its own: what other tests took and gave back would be taken again.

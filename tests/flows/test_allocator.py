@@ -30,6 +30,7 @@ def printed(before: str, **environment: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_freed_memory_is_used_again_where_xv_starts_the_process_and_nowhere_else():
     *said, kept = printed(KEEP)
     assert said == ["True", "True"]

@@ -122,7 +122,9 @@ def with_pictures(monkeypatch: pytest.MonkeyPatch, size: int) -> list[str]:
     return asked
 
 
-@pytest.mark.parametrize("size", [100, 5_000, 30_000, 150_000, 1_000_000])
+@pytest.mark.parametrize(
+    "size", [5_000, *(pytest.param(size, marks=pytest.mark.slow) for size in (100, 30_000, 150_000, 1_000_000))]
+)
 def test_a_thousand_classes_of_four_networks_stay_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:

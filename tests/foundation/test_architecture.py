@@ -18,6 +18,7 @@ def test_a_module_says_what_it_is_and_is_no_drawer(path) -> None:
     assert path.stem not in DRAWERS
 
 
+@pytest.mark.slow
 def test_the_library_runs_without_prefect() -> None:
     script = """
 import sys

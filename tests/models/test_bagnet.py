@@ -99,7 +99,7 @@ def test_the_release_is_known_with_its_digest(side):
     assert find(f"bagnet{side}_v2").published == {}
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", [9, *(pytest.param(side, marks=pytest.mark.slow) for side in SIDES if side != 9)])
 def test_grids_of_usual_inputs(side):
     with torch.device("meta"):
         network, later = find(f"bagnet{side}").build(7).eval(), find(f"bagnet{side}_v2").build(7).eval()

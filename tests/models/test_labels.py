@@ -347,6 +347,7 @@ def test_imagenet_is_known_without_timm(monkeypatch):
         imagenet_outputs.cache_clear()
 
 
+@pytest.mark.slow
 def test_word_net_ids_are_timms_whose_import_is_spared() -> None:
     info = pytest.importorskip("timm.data.imagenet_info").ImageNetInfo("imagenet-1k")
     assert [output.wnid for output in imagenet_outputs()] == list(info.label_names())

@@ -83,10 +83,10 @@ def test_half_precision_storage_computes_in_single_precision(network, save):
     [
         "mobilenet_v2",
         "squeezenet1_0",
-        "vit_b_32",
-        "densenet121",
+        pytest.param("vit_b_32", marks=pytest.mark.slow),
+        pytest.param("densenet121", marks=pytest.mark.slow),
         "mnasnet0_5",
-        "regnet_x_400mf",
+        pytest.param("regnet_x_400mf", marks=pytest.mark.slow),
         "timm/test_vit",
         "timm/test_resnet",
         "timm/test_efficientnet",

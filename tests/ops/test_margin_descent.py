@@ -121,8 +121,9 @@ def test_no_steps_leave_the_start():
     assert iterations.tolist() == [0] * 5
 
 
-@pytest.mark.parametrize("window", [0, 3])
-@pytest.mark.parametrize("n_views", [1, 2])
+@pytest.mark.parametrize(
+    ("n_views", "window"), [(1, 0), (2, 3), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 3), (2, 0)))]
+)
 def test_a_descent_that_was_stopped_anywhere_reaches_the_same_values_with_the_passes_that_were_left(n_views, window):
     views, start = problem(n_views)
     descent = MarginDescent(2.0, 0.02, 0.1, 0.1)

@@ -28,6 +28,7 @@ def _pages(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_build_waits_for_the_one_at_work_and_gives_what_it_gives_alone(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
     build(store, tmp_path / "alone", picture_of=picture_of)

@@ -91,7 +91,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Settings], tuple
 
 
 @METHODS
-@pytest.mark.parametrize("shards", [[(0, 2), (1,)], [(2,), (0,), (), (1,), ()]], ids=["two", "five"])
+@pytest.mark.parametrize(
+    "shards",
+    [
+        pytest.param([(0, 2), (1,)], id="two"),
+        pytest.param([(2,), (0,), (), (1,), ()], id="five", marks=pytest.mark.slow),
+    ],
+)
 def test_shards_make_the_same_tables_as_one_process(done, settings: Settings, shards, tmp_path: Path) -> None:
     store, run_id = done(settings)
     assert run_through(spec(tmp_path, settings), shards) == run_id

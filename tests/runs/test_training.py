@@ -125,6 +125,7 @@ def test_unknown_names_and_impossible_steps_are_refused(tmp_path: Path) -> None:
         train("partbirds_wide", FEW, tmp_path / "w.pt", steps=0)
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_something(tmp_path: Path) -> None:
     data = "partbirds?classes=1&images=60&split=train"
     path = train("partbirds_narrow", data, tmp_path / "w.pt", steps=150, device="cpu")

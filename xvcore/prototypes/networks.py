@@ -121,7 +121,9 @@ def disentangled(classifier: Classifier) -> InfoDisent:
 
 
 def _preprocessing(said: Mapping[str, Any]) -> Preprocessing:
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in dict(said).items()
+    }
     return Preprocessing(**plain)
 
 
