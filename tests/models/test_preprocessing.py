@@ -5,6 +5,7 @@ import resource
 import numpy as np
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
@@ -163,6 +164,12 @@ def test_impossible_channels_are_refused(change):
 )
 def test_an_impossible_preprocessing_is_refused(change):
     with pytest.raises(ParameterError):
+        Preprocessing(**change)
+
+
+@pytest.mark.parametrize("change", [{"input_px": (32.5, 32)}, {"resize_px": 3.5}, {"resize_px": (3, 5.0)}])
+def test_parts_of_pixels_are_refused(change):
+    with pytest.raises((ParameterError, TypeCheckError), match="px"):
         Preprocessing(**change)
 
 

@@ -1,6 +1,8 @@
 """From a decoded picture to the network's input, and where its pixels went."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,11 @@ RESAMPLING = {
 """Pillow's filters by name; all but ``nearest`` are antialiased."""
 CHANNELS = ("rgb", "bgr")
 """Orders in which networks take the colours."""
+
+
+def _whole(sides: Iterable[Any]) -> bool:
+    """Return whether all sides are whole numbers of pixels, at least one."""
+    return all(isinstance(side, Integral) and side >= 1 for side in sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +89,10 @@ class Preprocessing:
     channels: str = "rgb"
 
     def __post_init__(self) -> None:
-        if len(self.input_px) != 2 or min(self.input_px) < 1:
-            raise ParameterError(f"input_px = {self.input_px!r}: expected height and width, at least 1 pixel")
-        if self.resize_px is not None and np.min(self.resize_px) < 1:
-            raise ParameterError(f"resize_px = {self.resize_px!r}: expected at least 1 pixel, or None")
+        if len(self.input_px) != 2 or not _whole(self.input_px):
+            raise ParameterError(f"input_px = {self.input_px!r}: expected height and width, whole, at least 1 pixel")
+        if self.resize_px is not None and not _whole(np.atleast_1d(self.resize_px)):
+            raise ParameterError(f"resize_px = {self.resize_px!r}: expected whole pixels, at least 1, or None")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ParameterError(f"mean = {self.mean!r}, std = {self.std!r}: expected three numbers each, std above 0")
         if not np.isfinite((*self.mean, *self.std)).all():
