@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ CHANNELS = ("rgb", "bgr")
 
 def _whole(sides: Iterable[Any]) -> bool:
     """Return whether all sides are whole numbers of pixels, at least one."""
-    return all(isinstance(side, Integral) and side >= 1 for side in sides)
+    return all(isinstance(side, int | np.integer) and side >= 1 for side in sides)
 
 
 @dataclass(frozen=True, slots=True)
