@@ -31,11 +31,11 @@ from xvcore.runs.run import (
     conclude,
     has_ended,
     is_concluded,
-    open_run,
     opened,
     watched,
 )
 from xvcore.runs.settings import Settings
+from xvcore.runs.stage import pipelines
 
 logger = logging.getLogger("flows.classes")
 
@@ -105,6 +105,21 @@ class ClassesRequest(BaseModel):
             )
             for model in self.models
         ]
+
+    def ready(self) -> Self:
+        """Return the request as it is run, what it leaves open told; what only files tell to be wrong is refused here.
+
+        Raises
+        ------
+        XvError
+            Weights that do not fit, two networks of one name, one that the method is not for, a class that no output
+            stands for.
+        """
+        runs = [opened(spec) for spec in self.specs()]
+        check_names(runs)
+        check_networks(runs)
+        check_targets(runs, [info.class_id for info in chosen_classes(runs[0].dataset, self.classes)])
+        return self
 
     def chosen(self) -> Settings:
         """Return the settings that the form was filled in with."""
@@ -211,8 +226,9 @@ def do_classes(
     after : called when the tables of every network are published, also where classes failed
     """
     specs = request.specs()
-    runs = [open_run(spec) for spec in specs]
+    runs = [opened(spec) for spec in specs]
     check_names(runs)
+    check_networks(runs)
     classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
     check_targets(runs, classes)
     unfinished = {spec.model: run for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)}
@@ -289,6 +305,13 @@ def check_targets(runs: list[Run[Settings]], classes: list[str]) -> None:
         if run.settings.explains_class:
             for class_id in classes:
                 run.target(class_id)
+
+
+def check_networks(runs: list[Run[Settings]]) -> None:
+    """Refuse, before anything is computed, a network that the method is not for."""
+    for run in runs:
+        if check := pipelines[run.settings.method].check:
+            check(run)
 
 
 def check_names(runs: list[Run[Settings]]) -> None:

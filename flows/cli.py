@@ -388,6 +388,7 @@ def _run(flow: Any, request: Any) -> None:
     """Run a flow of whole classes on a request, and show what the store holds then."""
     from flows.embedded import start_server
 
+    request = request.ready()
     start_server()
     flow(request)
     _show_status(request.store)

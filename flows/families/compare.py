@@ -12,6 +12,7 @@ from flows.fanout import FanOut
 from flows.forms import filled_from, form
 from xvcore.comparison.runs.networks import check_seeds, check_summaries, resolved, summary_runs
 from xvcore.comparison.settings import Comparison
+from xvcore.errors import ParameterError
 from xvcore.runs.run import RunSpec, chosen_classes, open_run
 from xvcore.runs.settings import Settings
 
@@ -47,15 +48,19 @@ class CompareRequest(ClassesRequest):
         del model
         return self.model_copy(update={"classes": list(classes), "shard": "1/1", "fan_out": FanOut()})
 
-    def complete(self) -> Self:
+    def ready(self) -> Self:
         """Return the request with the visual summaries named that it compares.
 
         Raises
         ------
         XvError
-            Two networks of one name, seeds of no compared network, visual summaries that are not there: the commands
-            that compute them are named.
+            Networks named as a parameter, two of one name, seeds of no compared network, visual summaries that are not
+            there: the commands that compute them are named.
         """
+        if others := self.chosen().others:  # type: ignore[attr-defined]
+            raise ParameterError(
+                f"others = {', '.join(others)}: name all networks as models; the first is the run's own"
+            )
         settings: Comparison = resolved(self.spec()).settings
         request = self.model_copy(update={"settings": filled_from(dataclasses.replace(settings, others=()), Form)})
         run = open_run(request.spec())
@@ -84,7 +89,7 @@ def flow(request: CompareRequest) -> dict[str, list[str]]:
     Args:
         request: dataset, networks, classes, store and every parameter of the comparison.
     """
-    return do_classes(request.complete(), shard_flow)
+    return do_classes(request.ready(), shard_flow)
 
 
 COMMAND = Command(CompareRequest, flow, shard_flow)

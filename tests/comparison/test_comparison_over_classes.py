@@ -194,11 +194,11 @@ def request(store: Path, **changes: object) -> CompareRequest:
 
 def test_the_order_of_the_networks_does_not_matter(summaries: Path) -> None:
     one, other = request(summaries), request(summaries, models=[WIDE, NARROW])
-    assert one.complete().specs() == other.complete().specs()
-    (spec,) = one.complete().specs()
+    assert one.ready().specs() == other.ready().specs()
+    (spec,) = one.ready().specs()
     assert (spec.model, spec.settings.others) == (NARROW, (WIDE,))
     assert spec.settings.summaries == spec_of(summaries).settings.summaries
-    shard = one.complete().of_shard(NARROW, [CLASS])
+    shard = one.ready().of_shard(NARROW, [CLASS])
     assert shard.specs() == [spec]
 
 
@@ -212,13 +212,15 @@ def test_what_is_missing_is_named_with_the_command_that_computes_it(summaries: P
     with pytest.raises(
         StoreError, match=r"xv summarise .*partbirds_narrow@random.*--classes \S*,plain .*--set max_images=9"
     ):
-        request(summaries, classes=[CLASS, "plain"], class_map={CLASS: "0", "plain": "1"}).complete()
+        request(summaries, classes=[CLASS, "plain"], class_map={CLASS: "0", "plain": "1"}).ready()
     with pytest.raises(StoreError, match="no visual summaries with equal parameters"):
-        request(summaries, models=[NARROW, f"{WIDE}&name=third"]).complete()
+        request(summaries, models=[NARROW, f"{WIDE}&name=third"]).ready()
     with pytest.raises(StoreError, match="params_hash 'abc'"):
-        request(summaries, settings={"summaries": "abc"}).complete()
+        request(summaries, settings={"summaries": "abc"}).ready()
     with pytest.raises(XvError, match="none of the compared networks"):
-        request(summaries, settings={"seeds": ["partbirds_wide+sister"]}).complete()
+        request(summaries, settings={"seeds": ["partbirds_wide+sister"]}).ready()
+    with pytest.raises(XvError, match="others = alexnet: name all networks as models"):
+        request(summaries, settings={"others": ["alexnet"]}).ready()
 
 
 def test_of_several_summaries_one_has_to_be_chosen(summaries: Path, tmp_path: Path) -> None:

@@ -69,8 +69,13 @@ NEED_THE_FORM = {
     f"units {NETWORK} --set method=x": "'method'",
     f"units {NETWORK} --batch-size 5000": "--batch-size 5000",
     f"units {NETWORK} --shard-size 5000": "--shard-size 5000",
+    f"prototypes {NETWORK}": "partbirds_narrow has no prototypes: expected infodisent@FILE",
+    f"evidence {NETWORK} --class-map plain=nosuch": "cannot tell which output of partbirds_narrow",
+    f"units {NETWORK} --model partbirds_narrow@random?classes=6": "two networks are called 'partbirds_narrow'",
+    f"compare {NETWORK}": "2 different networks or more",
+    f"compare {NETWORK} --model partbirds_wide@random?classes=7": "xv summarise",
 }
-"""Whoever fills in a form imports Prefect; its server is not started."""
+"""Whoever fills in a form, or looks into files, imports Prefect; its server is not started."""
 PROGRAM = """
 import contextlib, io, json, shlex, sys
 from flows.cli import main

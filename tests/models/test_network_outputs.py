@@ -112,7 +112,14 @@ def ensemble(scores: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "last", [nn.Softmax(1), nn.Softmax(-1), ensemble, lambda scores: scores**2 / (scores**2).sum(1, keepdim=True)]
+    "last",
+    [
+        nn.Softmax(1),
+        nn.Softmax(-1),
+        ensemble,
+        lambda scores: scores**2 / (scores**2).sum(1, keepdim=True),
+        lambda scores: 100 * scores.softmax(1),
+    ],
 )
 def test_probabilities_are_refused_as_soon_as_several_images_tell(last: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(ParameterError, match="small returns probabilities: the outputs of 6 images"):
@@ -120,7 +127,7 @@ def test_probabilities_are_refused_as_soon_as_several_images_tell(last: Callable
     one_by_one = classifier_of(Then(last))
     one_by_one.logits(IMAGES[:1])
     for image in IMAGES[1:]:
-        with pytest.raises(ParameterError, match="never negative and sum to 1"):
+        with pytest.raises(ParameterError, match=r"never negative and sum to 1(00)?\."):
             one_by_one.logits(image[None])
 
 
@@ -145,6 +152,7 @@ def test_logarithms_of_probabilities_are_scores(last: Callable[[Tensor], Tensor]
         lambda scores: 0 * scores,
         lambda scores: 0 * scores + 1 / 9,
         lambda scores: scores * torch.nan,
+        lambda scores: 50 * scores.softmax(1),
     ],
 )
 def test_other_scores_are_taken_without_a_word(

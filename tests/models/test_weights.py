@@ -471,6 +471,8 @@ def test_what_an_address_does_not_say_of_the_input_stays():
         ("scale=nan&mean=0&std=1", "expected a number, above 0"),
         ("scale=255&mean=0.485,0.456,0.406&std=0.229,0.224,0.225", "nearly black"),
         ("scale=255&mean=300&std=1", "expected 0 … 255"),
+        ("scale=255&mean=104,117,123&std=0.229,0.224,0.225", "less than one step of a pixel where white is 255"),
+        ("scale=255&mean=104,117,123&std=0.017", "less than one step of a pixel where white is 255"),
         ("channels=gray", "order of channels 'gray'"),
         ("channels=BGR", "known: bgr, rgb"),
         ("interpolation=area", "unknown interpolation"),

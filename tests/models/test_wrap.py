@@ -42,6 +42,14 @@ def test_the_network_is_left_as_it_was_unless_it_is_given_away() -> None:
     assert not mine.training
 
 
+def test_a_network_that_cannot_be_copied_is_refused_and_taken_as_it_is(tmp_path) -> None:
+    mine = network()
+    mine.log = (tmp_path / "log").open("w")
+    with mine.log, pytest.raises(ParameterError, match=r"Sequential cannot be copied .*give copy=False"):
+        wrap(mine, preprocessing=SMALL)
+    assert wrap(mine, preprocessing=SMALL, copy=False).network is mine
+
+
 def test_halves_become_floats() -> None:
     classifier = wrap(network().to(torch.bfloat16), preprocessing=SMALL)
     assert classifier.logits(torch.rand(1, 3, 32, 32)).dtype == torch.float32

@@ -101,6 +101,7 @@ BY_HAND = {
     "squared": lambda x: F.relu(x) ** 2,
     "softplus": lambda x: torch.log1p(torch.exp(x)),
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "size": lambda x: x.abs(),
 }
 NONE = {
     "affine": lambda x: 2 * x.add(1) / 3 - x,
@@ -111,6 +112,9 @@ NONE = {
     "gate": lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)),
     "generalised mean": lambda x: F.relu(x).clamp(min=1e-6).pow(3).mean((2, 3), keepdim=True).pow(1 / 3),
     "rectified twice": lambda x: F.relu(F.relu6(x) * 0.5 - 0.1),
+    "mean size": lambda x: x / (x.abs().mean((2, 3), keepdim=True) + 1e-5),
+    "gate of two": lambda x: x * (torch.sigmoid(x.mean(1, True)) + torch.sigmoid(x.mean((2, 3), keepdim=True))),
+    "gate and one": lambda x: x * (1 + torch.tanh(x.mean((2, 3), keepdim=True))),
 }
 
 
@@ -153,6 +157,18 @@ def test_norms_gates_and_pooling_are_no_activations(step):
     met = survey(Around(step), image())
     assert not met.unseen
     BackwardRule("guided").check_fits(met, "net")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [torch.tanh, torch.sigmoid, lambda x: x + x.tanh(), lambda x: torch.cat([x[:, :2], x[:, 2:].sigmoid()], 1)],
+)
+def test_a_sigmoid_that_is_the_signal_is_no_gate_and_refused(step):
+    met = survey(Around(step), image())
+    for rule in ("deconvnet", "guided"):
+        with pytest.raises(XvError, match=r"1 × (tanh|sigmoid) as the signal of (conv2d|add|cat)"):
+            BackwardRule(rule).check_fits(met, "net")
+    BackwardRule("gradient").check_fits(met, "net")
 
 
 def test_a_gate_made_by_hand_is_refused():

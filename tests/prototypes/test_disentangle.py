@@ -1,5 +1,6 @@
 """Laws of training heads over classes: resumed is the same, files are networks, what is damaged is made anew."""
 
+import dataclasses
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
+from xvcore.data import open_dataset
 from xvcore.errors import WeightsError, XvError
+from xvcore.keys import file_name
 from xvcore.models import Preprocessing, load, wrap
 from xvcore.parameters import replaced
 from xvcore.prototypes.method.head import InfoDisent
@@ -93,6 +96,39 @@ def test_killed_and_started_again_gives_the_same_file(done: Run, tmp_path: Path,
     assert file_of(again).read_bytes() == file_of(done).read_bytes()
     left = [path.name for path in file_of(again).parent.iterdir()]
     assert left == ["seed-0.pt"]
+
+
+def test_a_damaged_draft_is_left_aside_and_a_lost_or_damaged_file_made_anew(done: Run, tmp_path: Path, caplog) -> None:
+    quick = replaced(SETTINGS, {"recipe.epochs": 1})
+    run = opened(tmp_path, quick)
+    file = Path(run.store.url) / f"heads/{file_name(run.run_id)}/seed-0.pt"
+    file.parent.mkdir(parents=True)
+    file.with_name(".seed-0.training").write_bytes(file_of(done).read_bytes()[:-100])
+    assert complete_run(run) == "complete"
+    assert "seed-0.training is damaged" in caplog.text
+    expected = file.read_bytes()
+    flipped = bytearray(expected)
+    flipped[len(flipped) // 2] ^= 1
+    for damage in (file.unlink, lambda: file.write_bytes(flipped)):
+        damage()
+        assert complete_run(opened(tmp_path, quick)) == "complete"
+        assert file.read_bytes() == expected
+
+
+def test_a_network_without_a_preference_is_never_right(tmp_path: Path) -> None:
+    spec = opened(tmp_path, replaced(SETTINGS, {"recipe.epochs": 1})).spec
+    outputs = [(info.class_id, str(info.class_idx)) for info in open_dataset(DATASET).classes]
+    run = open_run(dataclasses.replace(spec, class_map=tuple(outputs)))
+    run.classifier.network[-1].weight.zero_()
+    run.classifier.network[-1].bias.zero_()
+    assert complete_run(run) == "complete"
+    rows = run.store.read("heads", run.run_id, "seed-0").set_index("kind")
+    assert (rows.loc["backbone", ["accuracy_train", "accuracy_held_out", "accuracy_tested"]] == 0).all()
+
+
+def test_something_is_left_to_train_on() -> None:
+    with pytest.raises(XvError, match=r"held_out = 0.5 and tested = 0.6 leave too few images"):
+        replaced(Disentangle(), {"held_out": 0.5, "tested": 0.6})
 
 
 def test_features_are_computed_once_and_those_that_are_damaged_again(done: Run, tmp_path: Path, monkeypatch) -> None:

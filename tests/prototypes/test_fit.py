@@ -38,6 +38,13 @@ def test_every_kind_of_head_learns_what_one_position_tells(features, options):
     assert not torch.equal(matrix, torch.eye(6))
 
 
+def test_what_prefers_no_class_is_never_right(features):
+    probe = Probe(6, 3)
+    torch.nn.init.zeros_(probe.linear.weight)
+    torch.nn.init.zeros_(probe.linear.bias)
+    assert Fit(probe, RECIPE, seed=0).measured(features)[1] == 0
+
+
 @pytest.mark.parametrize("options", [{}, {"pooling": "gumbel"}])
 def test_a_training_that_was_stopped_takes_the_same_steps_to_the_same_weights(features, options):
     train, held_out = parts(features)

@@ -112,6 +112,9 @@ def test_copies_move_nothing_and_are_named(method: str, tmp_path: Path, caplog: 
                 )
             elif column not in ("soft_map", "evidence_map", "mean_map", "crop", "projection", "montage", "rle"):
                 pd.testing.assert_series_equal(found[column], expected[column])
+    for column in ("n_images", "n_errors", "n_correct"):
+        counts = [rows(tmp_path / "store", each, "class_runs")[column].tolist() for each in (once, again)]
+        assert counts[0] == counts[1]
     predictions = rows(tmp_path / "store", again, "predictions").set_index("image_id")
     copied = predictions["skipped"].dropna()
     assert dict(copied) == dict.fromkeys(

@@ -107,6 +107,21 @@ def test_a_checkpoint_of_another_training_is_left_aside(tmp_path: Path) -> None:
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("left", [b"", b"no archive", "cut", "flipped"])
+def test_a_damaged_checkpoint_is_left_aside_and_said(tmp_path: Path, left: bytes | str, caplog) -> None:
+    few, out = "partbirds?classes=1&images=4&split=train", tmp_path / "w.pt"
+    with pytest.raises(StoppedError):
+        train("partbirds_narrow", few, out, steps=3, device="cpu", checkpoint_every=1, progress=stop_after(2))
+    checkpoint = tmp_path / ".w.pt.training"
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 1
+    checkpoint.write_bytes({"cut": data[:-50], "flipped": data}.get(left, left))
+    seen: list[int] = []
+    train("partbirds_narrow", few, out, steps=3, device="cpu", checkpoint_every=1, progress=lambda n, _: seen.append(n))
+    assert seen == [1, 2, 3]
+    assert "training is damaged" in caplog.text
+
+
 def test_mixed_precision_gives_weights_in_float32_that_differ(tmp_path: Path) -> None:
     few = "partbirds?classes=1&images=20&split=train"
     plain, mixed = (

@@ -7,6 +7,7 @@ in doubt in double precision. What torch passes wrongly through batch normalisat
 
 import copy
 import logging
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,7 @@ def _tried(name: str, network: nn.Module, of: Callable[[nn.Module, torch.dtype],
             copied = _copied(network).to(dtype)
             with mode:
                 found = of(copied, dtype)
-        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        except (RuntimeError, ValueError, AssertionError, TypeError, pickle.PickleError) as error:
             logger.info("%s: its gradient cannot be tried in %s: %s", name, dtype, error)
         if found.is_sure:
             break

@@ -44,6 +44,8 @@ RANDOM = "random"
 MAX_NUMBER = 100_000
 MAX_SCALE = 65_535.0
 WHITE_OF_BYTES = 255.0
+LARGEST_SHARE = 0.99
+"""Standard deviations below it are shares of white, or factors by which pixels are multiplied."""
 N_SHOWN = 4
 """Number of published versions that a message spells out."""
 
@@ -431,10 +433,11 @@ def _normalised(address: Address, preprocessing: Preprocessing) -> Preprocessing
             raise ParameterError(
                 f"model {address.name}: {key}={address.options[key]!r}, expected {lowest} … {scale:g}, the scale{hint}"
             )
-        if key == "mean" and scale >= WHITE_OF_BYTES and 0 < max(values) <= 1:
+        if scale >= WHITE_OF_BYTES and 0 < max(values) <= (1 if key == "mean" else LARGEST_SHARE):
+            seen = "nearly black" if key == "mean" else "less than one step of a pixel"
             raise ParameterError(
-                f"model {address.name}: mean={address.options[key]!r} is nearly black where white is {scale:g}: "
-                "give mean and std in units of scale"
+                f"model {address.name}: {key}={address.options[key]!r} is {seen} where white is {scale:g}: give mean "
+                "and std in units of scale"
             )
         red, green, blue = reversed(values) if channels == "bgr" else values
         colours = (red / scale, green / scale, blue / scale)

@@ -22,8 +22,10 @@ SEVERAL_IMAGES = 2
 """Images after which scores that look like probabilities are taken for such."""
 SEVERAL_VALUES = 40
 """Scores after which all of them lying in 0 … 1 is no chance."""
+WHOLES = (1.0, 100.0)
+"""What the probabilities of an image sum to, as shares and in per cent."""
 SUM_TOLERANCE = 1e-3
-"""Of the sum of an image's probabilities from 1."""
+"""Of the sum of an image's probabilities from the whole, as a share of it."""
 TYPES = (torch.float32, torch.float64)
 """What a network may compute in; below it only under autocast, whose choice it is where."""
 
@@ -74,12 +76,12 @@ class Looks:
     Looked at until a score is seen that no probability is, for most networks at the first batch.
     """
 
-    __slots__ = ("_has_warned", "_is_settled", "_n_images", "_n_values", "_sums_to_one")
+    __slots__ = ("_has_warned", "_is_settled", "_n_images", "_n_values", "_wholes")
 
     def __init__(self, *, has_warned: bool = False) -> None:
         self._has_warned = has_warned
         self._is_settled = False
-        self._sums_to_one = True
+        self._wholes: tuple[float, ...] = WHOLES
         self._n_images = 0
         self._n_values = 0
 
@@ -93,26 +95,29 @@ class Looks:
         Raises
         ------
         ParameterError
-            The scores of several images are never negative and sum to 1: a softmax has been taken already.
+            The scores of several images are never negative and sum to 1, or to 100: a softmax has been taken already.
         """
         if self._is_settled or scores.is_meta:
             return
         # On the processor and not by torch: whoever watches the pass must not meet what is done here.
         values = scores.detach().cpu().double().numpy()
         low, high = values.min(axis=1), values.max(axis=1)
-        self._is_settled = bool(((low < 0) | (high > 1 + SUM_TOLERANCE)).any())
         telling = values[high > low]  # neither NaN nor a collapsed network's, whose outputs are all the same
+        sums = telling.sum(axis=1)
+        self._wholes = tuple(each for each in self._wholes if (abs(sums - each) <= SUM_TOLERANCE * each).all())
+        is_above = bool((high > 1 + SUM_TOLERANCE).any())
+        self._is_settled = bool((low < 0).any()) or (is_above and not self._wholes)
         if self._is_settled or not len(telling):
             return
         self._n_images += len(telling)
         self._n_values += telling.size
-        self._sums_to_one &= bool((abs(telling.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
-        if self._n_images >= SEVERAL_IMAGES and self._sums_to_one:
+        if self._n_images >= SEVERAL_IMAGES and self._wholes:
             raise ParameterError(
                 f"{name} returns probabilities: the outputs of {self._n_images} images are never negative and sum to "
-                "1. Expected scores before the softmax: take the softmax out of the network, or the logarithm after it"
+                f"{self._wholes[0]:g}. Expected scores before the softmax: take the softmax out of the network, or the "
+                "logarithm after it"
             )
-        if self._n_values >= SEVERAL_VALUES and self._n_images >= SEVERAL_IMAGES and not self._sums_to_one:
+        if self._n_values >= SEVERAL_VALUES and self._n_images >= SEVERAL_IMAGES:
             self._is_settled = True
             if not self._has_warned:
                 self._has_warned = True

@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -227,7 +227,8 @@ def _size(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "scalar"
 
 
-_DAMAGED = (
+DAMAGED = (
+    pickle.UnpicklingError,
     RuntimeError,
     EOFError,
     ValueError,
@@ -249,14 +250,14 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what is refused below anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
-        _check_records(path)
+        check_records(path)
     except pickle.UnpicklingError as error:
         found = re.search(r"WeightsUnpickler error:\s*(.+?)(?= was not an allowed|\n|$)", str(error))
         reason = found.group(1) if found else str(error).partition("\n")[0]
         raise WeightsError(
             f"weights {path}: not a file of tensors alone, or a damaged one ({reason}); save the state dict, give that"
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise WeightsError(
             f"weights {path}: torch cannot read it, it is damaged or no such file ({type(error).__name__}: {reason})"
@@ -264,7 +265,7 @@ def _read_torch(path: Path) -> Any:
     return content
 
 
-def _check_records(path: Path) -> None:
+def check_records(path: Path | BinaryIO) -> None:
     """Raise where a record of an archive is not what was written: torch reads past their checksums.
 
     A checksum of 0 stands for none: torch can be told to write so. Files of torch before 1.6 have none at all.

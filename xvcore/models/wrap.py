@@ -1,6 +1,7 @@
 """Any network in memory as a classifier: for notebooks, and for networks that no file names."""
 
 import copy as copying
+import pickle
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from xvcore.errors import LabelError, ParameterError, XvError
+from xvcore.errors import LabelError, ParameterError, XvError, in_one_line
 from xvcore.keys import digest
 from xvcore.models.architecture import Architecture, Output
 from xvcore.models.classifier import Classifier, device_of
@@ -56,13 +57,13 @@ def wrap(  # noqa: PLR0913  what a network does not say of itself
     Raises
     ------
     ParameterError
-        The network does not take images of that size, returns something else than scores, has one output, or a layer
-        is unknown.
+        The network cannot be copied, does not take images of that size, returns something else than scores, has one
+        output, or a layer is unknown.
     LabelError
         Not as many labels as outputs, or a labels file that is none.
     """
-    taken = (copying.deepcopy(network) if copy else network).float().eval()
     name = name or type(network).__name__
+    taken = (_copied(network, name) if copy else network).float().eval()
     expected = _preprocessing(preprocessing)
     n_classes = _number_of_outputs(taken, expected, name)
     outputs = _outputs(labels, n_classes, name)
@@ -86,6 +87,13 @@ def wrap(  # noqa: PLR0913  what a network does not say of itself
 def layout_of(network: nn.Module) -> str:
     """Return a digest of the modules of a network as torch prints them: names, kinds, sizes."""
     return digest(repr(network), 8)
+
+
+def _copied(network: nn.Module, name: str) -> nn.Module:
+    try:
+        return copying.deepcopy(network)
+    except (RuntimeError, TypeError, pickle.PickleError) as error:
+        raise ParameterError(f"{name} cannot be copied ({in_one_line(error)}): give copy=False") from error
 
 
 def _preprocessing(given: Any) -> Preprocessing:

@@ -231,6 +231,8 @@ def _shape_of(function: _Function, taker: str, *, is_product: bool) -> Shape | N
         return "rectifier"
     names = set(function.operators) - _RECTIFIERS
     is_even = len(table) == 2 * len(GRID) + 1 and bool(((table - table.flip(0)).abs() <= NEAR * table.abs()).all())
+    if is_even and "abs" in function.operators and taker not in _REDUCTIONS:
+        return "activation"  # whose sizes nobody adds up
     is_power = names <= _POWERS and (function.root.is_reduced or ("pow" in names and taker in _REDUCTIONS))
     return None if is_even or is_power else "activation"
 

@@ -66,7 +66,8 @@ class Interception:
     gates : sigmoids and the like, by name, which scale a signal rather than rectify it
     activations : non-linearities for which the rule is not defined, by name
     unseen : what is computed by no call that the mode knows, by its operators: rectifiers that it misses, and
-        activations and gates made by hand (found by :func:`survey` alone)
+        activations and gates made by hand (found by :func:`survey` alone); sigmoids and the like that scale nothing but
+        are the signal themselves
     functions : of ``torch.autograd``, by name, whose backward passes are their own (likewise)
     same : options ``gates`` and ``lrn`` under which two images have the same deconvnet pictures (likewise, tried where
         there is no max-pooling)
@@ -262,6 +263,7 @@ class RuleMode(TorchFunctionMode):
         self._quiet = quiet
         self._observer = observer
         self._masks = Masks()
+        self._sigmoids: dict[int, tuple[Tensor, str]] = {}
         self.met = Interception()
 
     def __enter__(self) -> Interception:
@@ -278,6 +280,8 @@ class RuleMode(TorchFunctionMode):
             return self._attention(func, args, named)
         signal = self._masks.rectified(func, args, named)
         kind: Kind | None = _kind(func, args, named) if signal is None else "rectifier"
+        if kind in (None, "max_pool"):
+            self._note_signals(func, args)
         if kind is None:
             result = func(*args, **named)
             self._masks.note(func, args, named, result)
@@ -324,13 +328,27 @@ class RuleMode(TorchFunctionMode):
             return result
         return function(signal)
 
+    def _note_signals(self, func: Any, args: tuple[Any, ...]) -> None:
+        """Count sigmoids and the like that a layer takes: these are activations, and no gates."""
+        name = _plain_name(func)
+        if not self._sigmoids or not args or name not in (*_TAKING, *_JOINING):
+            return
+        taken = args[:1] if name in _TAKING else args[0] if isinstance(args[0], list | tuple) else args[:2]
+        found = [self._sigmoids[id(each)] for each in taken if id(each) in self._sigmoids]
+        # What is joined with another signal is one; joined with its like, or a number, it may still be a gate.
+        is_beside = name in _TAKING or all(isinstance(each, Tensor) and each.ndim == found[0][0].ndim for each in taken)
+        if found and is_beside and (name in _TAKING or len(found) < len(taken)):
+            self.met.unseen.update(f"{gate} as the signal of {name}" for _, gate in found)
+
     def _gate(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         self.met.gates[_plain_name(func)] += 1
         if func is F.glu:
             value, scale = signal.chunk(2, *(rest or (named.get("dim", -1),)))
             return value * self._constant(scale.sigmoid())
-        gate: Tensor = func(signal, *rest, **named)
-        return self._constant(gate)
+        gate = self._constant(func(signal, *rest, **named))
+        if func not in _SOFTMAXES:
+            self._sigmoids[id(gate)] = gate, _plain_name(func)
+        return gate
 
     def _constant(self, gate: Tensor) -> Tensor:
         is_constant = self._rule.rule != "gradient" and self._rule.gates == "constant"
@@ -503,6 +521,14 @@ _GATES = (
     *(F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_, torch.special.expit),
     *(F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax, F.glu),
 )
+_SOFTMAXES = frozenset({F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax})
+_TAKING = (
+    *("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear", "batch_norm", "group_norm", "layer_norm", "mean"),
+    *("instance_norm", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d", "adaptive_max_pool2d"),
+)
+"""Names of layers: what they take first is the signal."""
+_JOINING = ("add", "iadd", "radd", "sub", "isub", "cat", "concat")
+"""Names of calls whose result is a signal where one of what they take is."""
 _ATTENTIONS = frozenset({F.scaled_dot_product_attention, F.multi_head_attention_forward})
 _GATE_OPTIONS: tuple[Literal["constant", "gradient"], ...] = ("constant", "gradient")
 _NORM_OPTIONS: tuple[Literal["identity", "gradient"], ...] = ("identity", "gradient")

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from xvcore.prototypes.networks import check_name, disentangled
 from xvcore.prototypes.settings import Disentangle, Prototypes
 from xvcore.prototypes.stages.cache import cache, cache_id
 from xvcore.prototypes.stages.decompose import decompose
 from xvcore.prototypes.stages.gather import gather_prototypes
-from xvcore.prototypes.stages.train_heads import train_heads
+from xvcore.prototypes.stages.train_heads import lost_heads, train_heads
 from xvcore.runs.images import records
 from xvcore.runs.pipeline import predicted
-from xvcore.runs.predict import PREDICT_DISTINCT
+from xvcore.runs.predict import PREDICT_DISTINCT, PREDICT_JUDGED
 from xvcore.runs.run import Run
 from xvcore.runs.stage import Counts, Pipeline, Stage, pipelines
 from xvcore.runs.thumbnails import Thumbnail, bars, sheet, spread
@@ -57,15 +58,22 @@ def accuracies(run: Run[Disentangle], _done: pd.DataFrame) -> Iterator[Thumbnail
             yield Thumbnail(title, bars(told))
 
 
+def check_head(run: Run[Prototypes]) -> None:
+    """Refuse a network without a head of prototypes."""
+    disentangled(run.classifier)
+
+
 pipelines.register(Disentangle.method)(
     Pipeline(
         settings=Disentangle,
         order=5,
-        stages=(PREDICT_DISTINCT, Stage("cache", None, cache)),
+        stages=(PREDICT_JUDGED, Stage("cache", None, cache)),
         count=predicted,
         gather=train_heads,
         pictures=accuracies,
         caches=lambda run: {"features": cache_id(run)},
+        check=lambda run: check_name(run.classifier),
+        lost=lost_heads,
     )
 )
 pipelines.register(Prototypes.method)(
@@ -83,6 +91,7 @@ pipelines.register(Prototypes.method)(
         ),
         count=count,
         gather=gather_prototypes,
+        check=check_head,
         pictures=strongest_of_classes,
     )
 )

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from xvcore.errors import ParameterError
 from xvcore.parameters import check, parameter
 from xvcore.prototypes.method.fit import Recipe
 from xvcore.prototypes.method.head import HeadOptions
 from xvcore.prototypes.method.preserving import Purity
 from xvcore.runs.settings import ClassSettings, ImageSettings
+
+MOST_KEPT = 0.9
+"""Share of the images of a class that a training may be kept from."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Disentangle(ImageSettings):
 
     def __post_init__(self) -> None:
         check(self)
+        if self.held_out + self.tested > MOST_KEPT:
+            raise ParameterError(
+                f"held_out = {self.held_out} and tested = {self.tested} leave too few images to train on: expected "
+                f"{MOST_KEPT} at most together"
+            )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ from xvcore.runs.settings import Settings
 
 IMAGES_OF_A_CLASS = 2**24
 """Image numbers of a class start at its place in the dataset times this."""
+COPY = "copy of "
+"""How ``predictions.skipped`` begins for an image that shows the same as another one of its class."""
+
+
+def are_copies(skipped: pd.Series) -> pd.Series:
+    """Say of each image whether it is a copy, by why it was left out."""
+    return skipped.astype("string").str.startswith(COPY).fillna(value=False).astype(bool)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

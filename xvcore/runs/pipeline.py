@@ -14,7 +14,7 @@ import torch
 
 from xvcore.errors import DamagedError, StoreError, XvError
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
-from xvcore.runs.images import records
+from xvcore.runs.images import are_copies, records
 from xvcore.runs.run import (
     Progress,
     Run,
@@ -37,6 +37,8 @@ Result = TypeVar("Result")
 def predicted(run: Run[Any], class_id: str, **columns: int) -> Counts:
     """Return the counts of a class whose images went through the stage *predict*, with further columns.
 
+    A copy of another image counts nowhere.
+
     Raises
     ------
     XvError
@@ -44,6 +46,7 @@ def predicted(run: Run[Any], class_id: str, **columns: int) -> Counts:
     """
     names = ["image_id", "width", "correct", "skipped", "error"]
     predictions = run.store.read("predictions", run.run_id, class_id, columns=names)
+    predictions = predictions[~are_copies(predictions["skipped"])]
     is_predicted = predictions["error"].isna()
     is_read = is_predicted | predictions["width"].notna()
     if is_read.any() and not is_predicted.any():

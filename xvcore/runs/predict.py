@@ -8,7 +8,7 @@ import torch
 
 from xvcore.data import Batch
 from xvcore.ops.probability import n_not_finite, ranks
-from xvcore.runs.images import batches, frozen_manifest
+from xvcore.runs.images import COPY, batches, frozen_manifest
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.settings import Settings
 from xvcore.runs.stage import Stage
@@ -39,6 +39,14 @@ def predict_distinct(run: Run[Settings], class_id: str, progress: Progress | Non
     return _predict(run, class_id, progress, Copies())
 
 
+def predict_judged(run: Run[Settings], class_id: str, progress: Progress | None = None) -> int:
+    """Do what :func:`predict_distinct` does, and say of each image whether it is correct, if an output is its class's.
+
+    For methods that explain no class and tell how often the network is right beside it.
+    """
+    return _predict(run, class_id, progress, Copies(), target=run.targets.get(class_id))
+
+
 class Copies:
     """Finds images that are the same to the network: files that are equal, or whose pixels are at its input size."""
 
@@ -56,8 +64,16 @@ class Copies:
         return found
 
 
-def _predict(run: Run[Settings], class_id: str, progress: Progress | None, copies: Copies | None = None) -> int:
-    target = run.target(class_id) if run.settings.explains_class else None
+def _predict(
+    run: Run[Settings],
+    class_id: str,
+    progress: Progress | None,
+    copies: Copies | None = None,
+    *,
+    target: int | None = None,
+) -> int:
+    if run.settings.explains_class:
+        target = run.target(class_id)
     listed = frozen_manifest(run, class_id)
     seen: dict[str, dict[str, Any]] = {}
     copied: dict[str, str] = {}
@@ -68,7 +84,7 @@ def _predict(run: Run[Settings], class_id: str, progress: Progress | None, copie
             progress(len(seen), len(listed))
     for image_id, first in copied.items():
         if not seen[image_id].get("error"):
-            seen[image_id]["skipped"] = f"copy of {first}"
+            seen[image_id]["skipped"] = f"{COPY}{first}"
     if copied:
         named = ", ".join(f"{image_id} (as {first})" for image_id, first in list(copied.items())[:NAMED])
         more = ", …" if len(copied) > NAMED else ""
@@ -121,3 +137,5 @@ PREDICT = Stage("predict", "predictions", predict, also=("manifest",))
 """The first stage of every family and analysis."""
 PREDICT_DISTINCT = Stage("predict", "predictions", predict_distinct, also=("manifest",))
 """The first stage of a family for which an image that comes several times in a class is no further evidence."""
+PREDICT_JUDGED = Stage("predict", "predictions", predict_judged, also=("manifest",))
+"""The same for a method that explains no class, where it is to be told how often the network is right."""

@@ -75,6 +75,8 @@ class Pipeline:
     pictures_of_all : the same for what several networks show only together
     caches : owner of the parts that a run shares with others, by table
     joins_last : the table that ``gather`` writes last and does nothing where it is; None where it looks itself
+    check : refuses a network that the method is not for, before anything is computed
+    lost : returns the parts that ``gather`` writes, as table and shard, whose files beside the tables are lost
     order : place in lists and on pages, the lowest first; equals go by name
     """
 
@@ -87,6 +89,8 @@ class Pipeline:
     pictures_of_all: Callable[["Sequence[Run[Any]]"], Iterator[Thumbnail]] | None = None
     caches: Callable[["Run[Any]"], Mapping[str, str]] | None = None
     joins_last: str | None = None
+    check: Callable[["Run[Any]"], None] | None = None
+    lost: Callable[["Run[Any]"], list[tuple[str, str]]] | None = None
     order: int = 100
 
 

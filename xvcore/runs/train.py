@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from xvcore.data import Dataset, ImageRecord, open_dataset
 from xvcore.data.decode import decode
-from xvcore.errors import XvError
+from xvcore.errors import XvError, in_one_line
 from xvcore.models import Preprocessing, find
-from xvcore.models.weights import draw
+from xvcore.models.weights import DAMAGED, check_records, draw
 from xvcore.parameters import as_dict, check, parameter
 from xvcore.runs.run import Progress
 
@@ -205,8 +205,8 @@ class Checkpoint:
         """Return what was written last, or None where there is nothing that fits."""
         if not self.every or not self.path.exists():
             return None
-        content: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        return content if content["identity"] == self.identity else None
+        content = unfinished(self.path.read_bytes(), str(self.path))
+        return content if content is not None and content.get("identity") == self.identity else None
 
     def write(self, step: int, content: dict[str, Any]) -> None:
         """Write the state after a step, if it is time."""
@@ -285,6 +285,25 @@ class Descent:
         self._schedule.load_state_dict(state["schedule"])
         logger.info("going on after step %d of %d", len(state["losses"]), self._recipe.steps)
         return list(state["losses"])
+
+
+def unfinished(data: bytes, name: str, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """Return what an interrupted training left, or None where that is damaged: it begins anew, and the log says so.
+
+    Parameters
+    ----------
+    data : of the file
+    name : of the file, for the log
+    device : where the tensors go
+    """
+    file = io.BytesIO(data)
+    try:
+        content = torch.load(file, map_location=device, weights_only=True)
+        check_records(file)
+    except DAMAGED as error:
+        logger.warning("%s is damaged (%s): the training begins anew", name, in_one_line(error))
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -52,6 +52,8 @@ def joined_parts(run: "Run[Any]") -> dict[str, list[str]]:
 def lost_joins(run: "Run[Any]", known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return table and shard of each part joined over the classes that is damaged, or that the run's row names in vain.
 
+    And of each whose files beside the tables are lost.
+
     Parameters
     ----------
     run : the run
@@ -59,7 +61,9 @@ def lost_joins(run: "Run[Any]", known: Mapping[str, Any]) -> list[tuple[str, str
     """
     parts = {(name, shard) for name, shards in joined_parts(run).items() for shard in shards}
     parts |= {(name, shard) for name, shards in json.loads(known.get("joined") or "{}").items() for shard in shards}
-    return sorted(each for each in parts if run.store.n_rows(each[0], run.run_id, each[1]) is None)
+    lost = {each for each in parts if run.store.n_rows(each[0], run.run_id, each[1]) is None}
+    beside = pipelines[run.settings.method].lost
+    return sorted(lost.union(beside(run) if beside else ()))
 
 
 def is_whole(run: "Run[Any]", class_ids: Iterable[str], known: Mapping[str, Any]) -> bool:

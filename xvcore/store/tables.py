@@ -42,7 +42,7 @@ declare(
             key("split", "part of the data set", nullable=True),
             count("input_px", "longer side of the network's input", "px", nullable=True),
             count("n_classes", "classes asked for, over all attempts", nullable=True),
-            count("n_images", "images looked at", nullable=True),
+            count("n_images", "images looked at, copies of one once", nullable=True),
             listed("class_ids", pa.string(), "classes asked for, over all attempts", nullable=True),
             Column("seed", pa.int64(), "seed of all randomness", nullable=True),
             mapping("params", "every parameter with its value, defaults included", nullable=True),
@@ -73,7 +73,7 @@ declare(
             ),
             text("error", "why it failed, was skipped or stopped", nullable=True),
             count("attempt", "how often it was tried, from 1", nullable=True),
-            count("n_images", "images looked at", nullable=True),
+            count("n_images", "images looked at, copies of one once", nullable=True),
             count(
                 "n_errors", "images without a prediction: not readable, or their output is not finite", nullable=True
             ),

@@ -16,7 +16,7 @@ from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_p
 from xvcore.comparison.runs.coverage import coverage
 from xvcore.comparison.settings import Comparison
 from xvcore.keys import canonical
-from xvcore.runs.images import records
+from xvcore.runs.images import are_copies, records
 from xvcore.runs.parts import parts_in_input
 from xvcore.runs.run import Progress, Run
 
@@ -102,9 +102,9 @@ def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator
         frame = canonical(own.classifier.preprocessing.key())
         if frame not in annotated:  # networks of one input share the pixels
             annotated[frame] = parts_in_input(own, class_id)
-        columns = ["image_id", "correct", "error"]
+        columns = ["image_id", "correct", "skipped", "error"]
         predictions = own.store.read("predictions", own.run_id, class_id, columns=columns)
-        predicted = predictions[predictions["error"].isna()]
+        predicted = predictions[predictions["error"].isna() & ~are_copies(predictions["skipped"])]
         looked = found.looked(network)
         shown = network.parts.shown(len(found.image_ids))[:, looked]
         yield {

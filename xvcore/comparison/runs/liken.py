@@ -12,7 +12,7 @@ from xvcore.comparison.method.representation import cka, nearer_share, neighbour
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
 from xvcore.comparison.runs.features import activations, layers_at, patches
 from xvcore.comparison.settings import Comparison
-from xvcore.runs.images import pictures
+from xvcore.runs.images import are_copies, pictures
 from xvcore.runs.run import Progress, Run
 from xvcore.visual_summaries.query.compare import overlap
 
@@ -61,12 +61,12 @@ def liken(run: Run[Comparison], class_id: str, progress: Progress | None = None)
 
 
 def _readable(found: ClassParts, class_id: str) -> list[str]:
-    """Return the images that every network could read."""
+    """Return the images that every network could read, copies of one once."""
     known = []
     for network in found.networks:
         run = network.run
-        frame = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "error"])
-        known.append(set(frame["image_id"][frame["error"].isna()]))
+        frame = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "skipped", "error"])
+        known.append(set(frame["image_id"][frame["error"].isna() & ~are_copies(frame["skipped"])]))
     return sorted(set.intersection(*known))
 
 

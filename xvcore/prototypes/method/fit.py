@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xvcore.errors import XvError
+from xvcore.ops.probability import ranks
 from xvcore.parameters import check, parameter
 from xvcore.prototypes.method.head import Head
 from xvcore.types import Scores
@@ -178,7 +179,7 @@ class Fit:
         if not len(features):
             return math.nan, math.nan, torch.zeros(0, 1)
         scores, labels = torch.cat(parts).float(), features.labels.to(self._device)
-        accuracy = float((scores.argmax(dim=1) == labels).float().mean())
+        accuracy = float((ranks(scores, labels) == 1).float().mean())
         return float(self._loss(scores, labels)), accuracy, scores
 
     def state(self) -> State:
@@ -222,7 +223,7 @@ class Fit:
             if isinstance(self.module, Head):
                 self.module.project()
             total += float(loss.detach()) * len(chosen)
-            right += float((scores.argmax(dim=1) == labels).sum())
+            right += float((ranks(scores, labels) == 1).sum())
         return {"loss": total / len(train), "accuracy": right / len(train)}
 
     def _loss(self, scores: Scores, labels: Int[Tensor, " images"]) -> Tensor:

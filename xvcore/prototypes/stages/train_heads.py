@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xvcore.errors import LabelError, XvError
+from xvcore.errors import XvError
 from xvcore.keys import digest, file_name
 from xvcore.ops.mean_head import MeanHead, watched
 from xvcore.parameters import as_dict
@@ -24,6 +24,7 @@ from xvcore.prototypes.settings import Disentangle
 from xvcore.prototypes.stages.cache import cache_id, features_of, map_of
 from xvcore.runs.images import records
 from xvcore.runs.run import Run
+from xvcore.runs.train import unfinished
 from xvcore.store.write import put
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,9 @@ class _Training:
             self.run.settings.held_out,
             self.run.settings.tested,
         )
+        if not len(parts[0]):
+            n = len(self.data.image_ids)
+            raise XvError(f"none of {n} images is left to train on: held_out and tested take whole classes")
         scale = self.data.features.of(parts[0]).root_mean_square
         epochs: list[dict[str, Any]] = []
         device = self.run.classifier.device
@@ -137,11 +141,10 @@ class _Training:
         started(head, scale, self.seed)
         fit = Fit(head, recipe, self.seed)
         before = self.run.store.place.read(self._unfinished)
-        if before is not None:
-            state = torch.load(io.BytesIO(before), map_location=head.scale.device, weights_only=True)
-            if state["made_from"] == self.made_from:
-                fit.go_on_from(state)
-                logger.info("%s: going on after epoch %d of %d", self.name, len(fit.history), recipe.epochs)
+        state = None if before is None else unfinished(before, self._unfinished, head.scale.device)
+        if state is not None and state.get("made_from") == self.made_from:
+            fit.go_on_from(state)
+            logger.info("%s: going on after epoch %d of %d", self.name, len(fit.history), recipe.epochs)
 
         def keep(fit: Fit) -> None:
             if len(fit.history) % EVERY == 0:
@@ -226,14 +229,26 @@ class _Training:
         store, run_id = self.run.store, self.run.run_id
         if not (store.has("heads", run_id, self.name) and store.has("head_epochs", run_id, self.name)):
             return False
-        rows = records(store.read("heads", run_id, self.name))
-        data = store.place.read(self.file)
-        (head,) = (row for row in rows if row["kind"] == "head")
-        return (
-            head["made_from"] == self.made_from
-            and data is not None
-            and hashlib.sha256(data).hexdigest() == head["sha256"]
-        )
+        head = _head(self.run, self.name)
+        return head["made_from"] == self.made_from and _has_file(self.run, head)
+
+
+def lost_heads(run: Run[Disentangle]) -> list[tuple[str, str]]:
+    """Return table and training of each head whose file of weights is not there, or is not what was written."""
+    names = run.store.classes_of("heads", run.run_id)
+    whole = [name for name in names if run.store.n_rows("heads", run.run_id, name) is not None]
+    return [("heads", name) for name in whole if not _has_file(run, _head(run, name))]
+
+
+def _head(run: Run[Disentangle], training: str) -> dict[str, Any]:
+    rows = records(run.store.read("heads", run.run_id, training))
+    (head,) = (row for row in rows if row["kind"] == "head")
+    return head
+
+
+def _has_file(run: Run[Disentangle], head: dict[str, Any]) -> bool:
+    data = run.store.place.read(head["file"])
+    return data is not None and hashlib.sha256(data).hexdigest() == head["sha256"]
 
 
 def split(
@@ -320,13 +335,10 @@ def _data(run: Run[Disentangle]) -> Data:
 
 
 def _right(run: Run[Any], class_id: str, names: list[str]) -> np.ndarray:
-    try:
-        target = run.target(class_id)
-    except LabelError:
-        return np.full(len(names), np.nan)  # no output of the network below stands for the class
-    rows: pd.DataFrame = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "pred_idx"])
-    predicted = dict(zip(rows["image_id"], rows["pred_idx"], strict=True))
-    return np.array([float(predicted[name] == target) for name in names])
+    """Return whether each image is put into its class, NaN where no output of the network below stands for it."""
+    rows: pd.DataFrame = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "correct"])
+    is_right = {row["image_id"]: np.nan if pd.isna(row["correct"]) else float(row["correct"]) for row in records(rows)}
+    return np.array([is_right[name] for name in names])
 
 
 def _bytes(content: dict[str, Any]) -> bytes:

@@ -258,6 +258,8 @@ class Deconvnet:
         return found[0] if found else None
 
     def _pulled_back(self, chosen: Float[Tensor, " batch"], leaf: Images) -> Images:
+        if not chosen.requires_grad:
+            raise XvError(f"{self.rule.rule}: no signal comes down to the pixels, all of it goes through gates")
         seed = chosen.detach().abs() if self.seed == "activation" else torch.ones_like(chosen)
         (pictures,) = torch.autograd.grad(chosen, leaf, seed)
         return pictures
