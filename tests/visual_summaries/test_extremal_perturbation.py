@@ -68,7 +68,7 @@ def test_the_mask_lies_where_the_network_looks(game, scene):
 
 
 def test_masks_have_the_areas_that_are_asked_for(make_classifier, make_images):
-    masks = SHORT(make_classifier(), *make_images(2))
+    masks = SHORT(make_classifier(), *make_images(1))
     for place, area in enumerate(SHORT.areas):
         of_area = masks.of_areas[:, place]
         assert ((of_area.mean(dim=(1, 2)) - area).abs() < 0.03).all()
