@@ -11,7 +11,7 @@ from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
 from xvcore.methods import methods
 from xvcore.parameters import as_dict, replaced
 
-SHORT = {"smooth_steps": 4, "crisp_steps": 3, "rule.degenerate": "allow"}
+SHORT = {"smooth_steps": 4, "crisp_steps": 3, "n_steps": 3, "n_masks": 5, "rule.degenerate": "allow"}
 
 
 @pytest.fixture(params=list(methods))

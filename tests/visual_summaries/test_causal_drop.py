@@ -68,3 +68,22 @@ def test_no_images_give_no_drops(classifier):
 def test_unequal_numbers_are_refused(classifier):
     with pytest.raises(XvError, match="2 images, 2 targets, 1 boxes"):
         CausalDrop()(classifier, noise(2), torch.tensor([1, 1]), torch.zeros(1, 4))
+
+
+def test_the_worst_drop_is_the_least_median_of_all_baselines(classifier):
+    images, targets = noise(3), torch.tensor([1, 1, 1])
+    boxes = torch.tensor([[2.0, 3.0, 12.0, 11.0], [0.0, 0.0, 9.0, 9.0], [4.0, 4.0, 4.0, 4.0]])
+    medians = {
+        kind: float(CausalDrop(baseline=kind)(classifier, images, targets, boxes).median())
+        for kind in ("blur_weak", "blur_strong", "mean", "noise")
+    }
+    found = CausalDrop(baseline="mean").worst(classifier, images, targets, boxes, batch_size=2)
+    assert found.drop == pytest.approx(min(medians.values()), abs=1e-6)
+    assert medians[found.baseline] == min(medians.values())
+    assert len(set(medians.values())) > 1
+
+
+def test_of_equal_baselines_the_first_is_the_worst(classifier):
+    nothing = torch.zeros(2, 4)
+    found = CausalDrop().worst(classifier, noise(2), torch.tensor([1, 1]), nothing)
+    assert (found.drop, found.baseline) == (0.0, "blur_weak")

@@ -9,12 +9,17 @@ from xvcore.visual_summaries.method.coherence import Coherence
 from xvcore.visual_summaries.method.descriptors import WhitenedHog
 from xvcore.visual_summaries.method.distinct_parts import DistinctParts
 from xvcore.visual_summaries.method.drop import CausalDrop
+from xvcore.visual_summaries.method.extremal_perturbation import ExtremalPerturbation
 from xvcore.visual_summaries.method.joint_drop import JointDrop
 from xvcore.visual_summaries.method.proposal_flow import ProposalFlow
 from xvcore.visual_summaries.method.proposals import SelectiveSearch
 from xvcore.visual_summaries.method.pruning import Pruning
 from xvcore.visual_summaries.method.recount import CountInterval
+from xvcore.visual_summaries.method.rise import Rise
 from xvcore.visual_summaries.method.sparse_mask import SparseMask
+
+MaskMethod = Literal["sparse_mask", "extremal_perturbation", "rise"]
+"""Methods whose masks can feed summaries, by the names under which they are registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,12 @@ class VisualSummaries:
         "full", "Pairs kept in the table: all, those among either region's 50 best, or none"
     )
     seed: int = parameter(0, "Seed of every random choice", ge=0)
-    mask: SparseMask = parameter(SparseMask(), "Sparse masks")
+    mask_method: MaskMethod = parameter("sparse_mask", "Method that makes the masks (the paper: sparse masks)")
+    mask: SparseMask = parameter(SparseMask(), "Sparse masks, where they are the method")
+    extremal: ExtremalPerturbation = parameter(
+        ExtremalPerturbation(), "Extremal perturbations, where they are the method"
+    )
+    rise: Rise = parameter(Rise(), "RISE, where it is the method")
     proposals: SelectiveSearch = parameter(SelectiveSearch(), "Region proposals")
     descriptor: WhitenedHog = parameter(WhitenedHog(), "Descriptors of the regions")
     flow: ProposalFlow = parameter(ProposalFlow(), "Matching of regions between images")

@@ -37,7 +37,7 @@ JUDGED = {
 MASK_COLUMNS = (
     *KEYS,
     IMAGE,
-    key("kind", "stage of the optimisation", choices=("smooth", "sharp")),
+    key("kind", "the mask as the method finds it, or the crisp one made of it", choices=("smooth", "sharp")),
     run_length("rle", "the salient pixels: those the mask removes (mask < 0.5)", nullable=True),
     maps("soft_map", "the mask before it is made binary; 1 keeps", "0 … 1", nullable=True),
     small("soft_h", "height of soft_map", "px", nullable=True),
@@ -59,6 +59,12 @@ MASK_COLUMNS = (
     *(
         real(f"drop_{each}", f"relative drop with the salient pixels replaced by {words}", nullable=True)
         for each, words in JUDGED.items()
+    ),
+    key(
+        "mask_method",
+        "method that made the mask",
+        nullable=True,
+        choices=("sparse_mask", "extremal_perturbation", "rise"),
     ),
     text("error", "why there is no mask", nullable=True),
 )
@@ -190,6 +196,12 @@ declare(
                 nullable=True,
             ),
             flag("above_random", "whether more is lost without it than without such random regions", nullable=True),
+            real(
+                "worst_drop",
+                "of an accepted one, the least prob_drop of those by weak and strong blur, mean colour and noise",
+                nullable=True,
+            ),
+            key("worst_baseline", "what replaces the region where least is lost", nullable=True, choices=tuple(JUDGED)),
         ),
         grain=("run_id", "class_id", "cluster_id"),
         growth="regions",

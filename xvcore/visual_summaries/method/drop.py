@@ -1,6 +1,6 @@
 """Causal drop: how much of the target's probability goes when a region is blurred."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,15 @@ from xvcore.ops.perturb import Baseline, baseline, blend
 from xvcore.parameters import check, parameter
 from xvcore.types import Boxes, Images, Probabilities, Targets
 from xvcore.visual_summaries.method.dense_flow import window
+from xvcore.visual_summaries.method.judged_masks import JUDGES
+
+
+@dataclass(frozen=True, slots=True)
+class WorstDrop:
+    """The smallest of the median drops under several baselines, and the baseline under which it is that small."""
+
+    drop: float
+    baseline: Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,27 @@ class CausalDrop:
             left = self.left(classifier, images[part], targets[part], boxes[part, None])
             drops.append(relative_drop(full, left).float().cpu())
         return torch.cat(drops)
+
+    def worst(
+        self, classifier: Classifier, images: Images, targets: Targets, boxes: Boxes, *, batch_size: int = 32
+    ) -> WorstDrop:
+        """Return the smallest median drop over the images under any of ``JUDGES``, whatever ``baseline`` is.
+
+        A region whose drop holds under every baseline is needed however its pixels are removed; under one of them
+        alone, the drop may be due to what that baseline puts there. Ties go to the first baseline.
+
+        Parameters
+        ----------
+        classifier, images, targets, boxes : as above; at least one image
+        """
+        medians = {
+            kind: float(
+                replace(self, baseline=kind)(classifier, images, targets, boxes, batch_size=batch_size).median()
+            )
+            for kind in JUDGES
+        }
+        kind = min(medians, key=lambda each: medians[each])
+        return WorstDrop(medians[kind], kind)
 
     @torch.no_grad()
     def left(

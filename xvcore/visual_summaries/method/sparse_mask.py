@@ -14,7 +14,8 @@ first over a coarse grid of 8 × 8 pixel cells (*smooth*: where is the evidence?
 
 Which pixels, that is, as long as removing means what the baseline says: a mask is evidence of what the network needs
 when these pixels are replaced **by that baseline**. It is no outline of an object, it is not the only set of pixels
-that will do, and under another baseline it may take less away; ``prob_by_baseline`` tells how much.
+that will do, a part of it by itself may take nothing away, and under another baseline it may take less away;
+``prob_by_baseline`` tells how much.
 
 >>> masks = SparseMask()(classifier, images, targets)  # doctest: +SKIP
 >>> masks.drop_crisp, masks.area_crisp                 # doctest: +SKIP
@@ -28,14 +29,14 @@ References
    Mathematical Programming 178, 2019.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from xvcore.errors import XvError
@@ -54,15 +55,12 @@ from xvcore.ops.perturb import Baseline, Perturbation, baseline, gaussian_blur
 from xvcore.ops.probability import Margins, Precision, TargetProbability
 from xvcore.parameters import check, parameter
 from xvcore.types import Images, Maps, Probabilities, Targets
+from xvcore.visual_summaries.method.judged_masks import JUDGES, JudgedMasks, binarised
 
-KEPT = 0.5
-"""A binarised mask keeps the pixels that are not below."""
 DISC_BLUR_SIGMA = 10.0
 """Blur in pixels of the smallest disc before the descent starts there [2]_."""
 Bookmarks = Callable[[str], Bookmark]
 """Gives a bookmark for the descent of a name."""
-JUDGES: tuple[Baseline, ...] = get_args(Baseline)
-"""Baselines under which every crisp mask is judged, whatever it was optimised for."""
 
 Preset = Literal["published", "before_may_2018", "fong_vedaldi", "robust"]
 PUBLISHED: Mapping[str, Any] = {
@@ -91,81 +89,6 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "robust": {"baselines": JUDGES},
 }
 """Parameters by the name of a preset."""
-
-
-@dataclass(frozen=True, slots=True)
-class SparseMasks:
-    """Masks of a batch of images and the probabilities that judge them.
-
-    Parameters
-    ----------
-    low : the smooth stage's optimum on its coarse grid, in [0, 1], 1 keeps
-    smooth : the same at the input's size, upsampled and blurred
-    crisp : the crisp stage's optimum, nearly binary
-    prob_full, prob_smooth, prob_crisp, prob_blurred : probability of the target for the image, under the smooth mask,
-        under the crisp mask **binarised at 0.5** (below it a pixel is removed), and for the baseline alone
-    prob_by_baseline : the same as ``prob_crisp``, a column for each of ``JUDGES``
-    smooth_objective, crisp_objective : what each stage minimises, at the masks that it returns
-    smooth_iterations, crisp_iterations : steps taken in each stage, a pass of the network forward and backward each
-    smooth_settled, crisp_settled : whether an image left a stage early, since its loss no longer fell
-    """
-
-    low: CoarseMaps
-    smooth: Maps
-    crisp: Maps
-    prob_full: Probabilities
-    prob_smooth: Probabilities
-    prob_crisp: Probabilities
-    prob_blurred: Probabilities
-    prob_by_baseline: Float[Tensor, "batch baselines"]
-    smooth_objective: Float[Tensor, " batch"]
-    crisp_objective: Float[Tensor, " batch"]
-    smooth_iterations: Int[Tensor, " batch"]
-    crisp_iterations: Int[Tensor, " batch"]
-    smooth_settled: Bool[Tensor, " batch"]
-    crisp_settled: Bool[Tensor, " batch"]
-
-    @classmethod
-    def joined(cls, parts: Sequence["SparseMasks"]) -> "SparseMasks":
-        """Return the masks of several batches as those of one."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
-
-    @property
-    def removed(self) -> Bool[Tensor, "batch 1 height width"]:
-        """The pixels that the crisp mask removes: what the decision stands on."""
-        return self.crisp < KEPT
-
-    @property
-    def area_crisp(self) -> Float[Tensor, " batch"]:
-        """Share of the pixels that the binarised crisp mask removes."""
-        return _area(self.crisp)
-
-    @property
-    def area_smooth(self) -> Float[Tensor, " batch"]:
-        """Share of the pixels that the binarised smooth mask removes."""
-        return _area(self.smooth)
-
-    @property
-    def drop_crisp(self) -> Float[Tensor, " batch"]:
-        """Relative drop ``(p − p_masked) / p`` of the probability under the binarised crisp mask."""
-        return (self.prob_full - self.prob_crisp) / self.prob_full
-
-    @property
-    def drop_by_baseline(self) -> Float[Tensor, "batch baselines"]:
-        """Relative drop under the binarised crisp mask, a column for each of ``JUDGES``."""
-        full = self.prob_full[:, None]
-        return (full - self.prob_by_baseline) / full
-
-    @property
-    def drop_smooth(self) -> Float[Tensor, " batch"]:
-        """Relative drop of the probability under the smooth mask."""
-        return (self.prob_full - self.prob_smooth) / self.prob_full
-
-    @property
-    def crispness(self) -> Float[Tensor, " batch"]:
-        """Mean of ``m (1 − m)`` over the crisp mask before it is binarised: 0 if binary, at most 0.25."""
-        return (self.crisp * (1 - self.crisp)).mean(dim=(1, 2, 3))
 
 
 @methods.register("sparse_mask")
@@ -297,7 +220,7 @@ class SparseMask:
     @torch.no_grad()
     def __call__(
         self, classifier: Classifier, images: Images, targets: Targets, bookmarks: Bookmarks | None = None
-    ) -> SparseMasks:
+    ) -> JudgedMasks:
         """Return the masks of each image for its target.
 
         Parameters
@@ -314,7 +237,7 @@ class SparseMask:
             Not even one image fits into the device's memory.
         """
         places = torch.arange(len(images))
-        return SparseMasks.joined(in_halves(partial(self._explain, classifier, bookmarks), images, targets, places))
+        return JudgedMasks.joined(in_halves(partial(self._explain, classifier, bookmarks), images, targets, places))
 
     def _explain(
         self,
@@ -323,7 +246,7 @@ class SparseMask:
         images: Images,
         targets: Targets,
         places: Int[Tensor, " batch"],
-    ) -> SparseMasks:
+    ) -> JudgedMasks:
         probability = TargetProbability(self._prepared(classifier).logits, self.precision)
         jitter = Jitter(self.jitter_px, self.seed)
         still = {kind: self._perturbation(images, kind) for kind in (*self._baselines, *JUDGES)}
@@ -353,8 +276,8 @@ class SparseMask:
         if not crisp.isfinite().all():
             raise XvError(f"masks are not finite: {classifier.name} overflows in {self.precision}")
         prob_smooth, prob_soft = ([under(masks, kind) for kind in self._baselines] for masks in (smooth, crisp))
-        judged = [under((crisp >= KEPT).to(crisp), kind) for kind in JUDGES]
-        return SparseMasks(
+        judged = [under(binarised(crisp), kind) for kind in JUDGES]
+        return JudgedMasks(
             low=low,
             smooth=smooth,
             crisp=crisp,
@@ -363,12 +286,12 @@ class SparseMask:
             prob_crisp=judged[JUDGES.index(self._baselines[0])],
             prob_blurred=probability(still[self._baselines[0]].baseline, targets),
             prob_by_baseline=torch.stack(judged, dim=1),
-            smooth_objective=torch.stack(prob_smooth).mean(dim=0) + smoothing.penalty(low),
-            crisp_objective=torch.stack(prob_soft).mean(dim=0) + hardening.penalty(crisp),
             smooth_iterations=smooth_iterations,
             crisp_iterations=crisp_iterations,
             smooth_settled=smooth_iterations < self.smooth_steps,
             crisp_settled=crisp_iterations < self.crisp_steps,
+            smooth_objective=torch.stack(prob_smooth).mean(dim=0) + smoothing.penalty(low),
+            crisp_objective=torch.stack(prob_soft).mean(dim=0) + hardening.penalty(crisp),
         )
 
     def _prepared(self, classifier: Classifier) -> Classifier:
@@ -481,10 +404,6 @@ class _Stage:
             return self.perturbations
         window = *self.jitter.offset(step), *masks.shape[2:]
         return tuple(each.cropped(*window) for each in self.perturbations)
-
-
-def _area(masks: Maps) -> Float[Tensor, " batch"]:
-    return (masks < KEPT).double().mean(dim=(1, 2, 3)).to(masks)
 
 
 def _through_png(masks: Maps) -> Maps:

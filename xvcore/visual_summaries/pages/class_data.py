@@ -1,7 +1,7 @@
 """A class as one network sees it: its tables, read once and laid out as images and summaries."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from xvcore.report.rows import class_rows
 from xvcore.report.wording import mean, median, plain, records
 from xvcore.store import Store
 from xvcore.store.encode import rle_decode
+from xvcore.visual_summaries.tables import JUDGED
 
 CLUSTER_COLUMNS = (
     "cluster_id",
@@ -39,6 +40,8 @@ CLUSTER_COLUMNS = (
     "joint_gain",
     "random_drop",
     "above_random",
+    "worst_drop",
+    "worst_baseline",
 )
 PART_COLUMNS = ("cluster_id", "part", "share", "random_share")
 REJECTIONS = {
@@ -94,6 +97,11 @@ class Cluster:
         return self.row["above_random"] is False
 
     @property
+    def worst(self) -> str | None:
+        """What replaces its region where least is lost, in words; None where that was not asked."""
+        return JUDGED.get(str(self.row["worst_baseline"]))
+
+    @property
     def anchor(self) -> str:
         """Where the page of the class has it."""
         return f"summary-{self.row['cluster_id']}"
@@ -127,6 +135,12 @@ class ImageView(Image):
     smooth: Row | None
     sharp: Row | None
     regions: tuple[Region, ...] = ()
+
+    @property
+    def drops(self) -> list[tuple[str, float]]:
+        """What is lost under the crisp mask by what replaces its pixels; none where that was not asked."""
+        sharp = self.sharp or {}
+        return _judged(sharp.get)
 
     @cached_property
     def salient(self) -> np.ndarray | None:
@@ -206,14 +220,31 @@ class ClassData:
         """Whether the clustering converged."""
         return all(each.row["converged"] is not False for each in self.clusters)
 
+    @property
+    def mask_drops(self) -> list[tuple[str, float]]:
+        """What is lost under the crisp masks by what replaces their pixels, medians; none where that was not asked."""
+        sharp = self._sharp
+        return _judged(lambda column: median(sharp[column]) if column in sharp and len(sharp) else None)
+
+    @property
+    def mask_methods(self) -> list[str]:
+        """Methods that made the masks, where that is written."""
+        sharp = self._sharp
+        return sorted(set(sharp["mask_method"].dropna())) if "mask_method" in sharp else []
+
+    @property
+    def _sharp(self) -> pd.DataFrame:
+        return self.masks[self.masks["kind"] == "sharp"] if len(self.masks) else self.masks
+
     @cached_property
     def figures(self) -> dict[str, float | None]:
         """Numbers over the class: area and drop of the crisp masks, drop of the summaries, each and all."""
-        sharp = self.masks[self.masks["kind"] == "sharp"] if len(self.masks) else self.masks
+        sharp = self._sharp
         drops = pd.Series([each.row["prob_drop"] for each in self.summaries], dtype=float)
         return {
             "area": median(sharp["area_frac"]) if len(sharp) else None,
             "mask_drop": median(sharp["prob_drop"]) if len(sharp) else None,
+            "worst_mask_drop": min((each for _, each in self.mask_drops), default=None),
             "summary_drop": mean(drops),
             "joint_drop": self.joint["prob_drop"] if self.joint else None,
             "joint_random": self.joint["random_drop"] if self.joint else None,
@@ -271,6 +302,12 @@ def changing(store: Store, entry: Entry) -> list[Any]:
 
 def _region(row: Row, salient: np.ndarray | None) -> Region:
     return Region(row, outline(salient, box_of(row)))
+
+
+def _judged(value: Callable[[str], float | None]) -> list[tuple[str, float]]:
+    """Return the baselines in words with the values of their columns, without those that have none."""
+    found = [(words, value(f"drop_{kind}")) for kind, words in JUDGED.items()]
+    return [(words, each) for words, each in found if each is not None]
 
 
 def box_of(row: Row) -> tuple[int, int, int, int]:

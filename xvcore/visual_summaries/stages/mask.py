@@ -10,7 +10,8 @@ from xvcore.ops.components import count_components
 from xvcore.runs.images import batches, passed_images
 from xvcore.runs.run import Progress, Run
 from xvcore.store.encode import map_cell, rle_encode
-from xvcore.visual_summaries.method.sparse_mask import JUDGES, SparseMasks
+from xvcore.types import Images, Targets
+from xvcore.visual_summaries.method.judged_masks import JUDGES, JudgedMasks
 from xvcore.visual_summaries.settings import VisualSummaries
 from xvcore.visual_summaries.stages.draft import Draft, rows_so_far
 
@@ -20,6 +21,7 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
 
     After each batch what is done so far is kept in ``masks_so_far``, and within one, in ``masks_begun``, how far its
     optimisation is (:class:`~xvcore.visual_summaries.stages.draft.Draft`): whoever is killed goes on from there.
+    Methods other than sparse masks begin a batch anew.
     """
     image_ids = passed_images(run, class_id)
     target = run.target(class_id)
@@ -29,8 +31,8 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
     for batch in batches(run, class_id, left) if left else ():
         images = batch.images.to(run.classifier.device)
         targets = torch.full((len(images),), target, device=images.device)
-        found = run.settings.mask(run.classifier, images, targets, Draft.of(run, class_id, batch.image_ids))
-        rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found, run.settings.least_drop))
+        found = _masks(run, class_id, batch, images, targets)
+        rows.extend({**run.keys(class_id), **row} for row in _rows(batch, found, run.settings))
         if len(rows) < 2 * len(image_ids):
             run.store.write("masks_so_far", run.run_id, class_id, rows)
         if progress:
@@ -41,7 +43,17 @@ def mask(run: Run[VisualSummaries], class_id: str, progress: Progress | None = N
     return len(rows) // 2
 
 
-def _rows(batch: Batch, masks: SparseMasks, least_drop: float | None) -> Iterator[dict[str, Any]]:
+def _masks(run: Run[VisualSummaries], class_id: str, batch: Batch, images: Images, targets: Targets) -> JudgedMasks:
+    settings = run.settings
+    if settings.mask_method == "extremal_perturbation":
+        return settings.extremal(run.classifier, images, targets)
+    if settings.mask_method == "rise":
+        return settings.rise(run.classifier, images, targets)
+    return settings.mask(run.classifier, images, targets, Draft.of(run, class_id, batch.image_ids))
+
+
+def _rows(batch: Batch, masks: JudgedMasks, settings: VisualSummaries) -> Iterator[dict[str, Any]]:
+    least_drop = settings.least_drop
     stages = {
         "smooth": (masks.smooth, masks.prob_smooth, masks.smooth_objective, masks.smooth_iterations),
         "sharp": (masks.crisp, masks.prob_crisp, masks.crisp_objective, masks.crisp_iterations),
@@ -70,8 +82,9 @@ def _rows(batch: Batch, masks: SparseMasks, least_drop: float | None) -> Iterato
                 "prob_blurred": float(masks.prob_blurred[index]),
                 "prob_drop": drop,
                 "iterations": int(iterations[index]),
-                "objective": float(objective[index]),
+                "objective": None if objective is None else float(objective[index]),
                 "stopped": "tolerance" if settled[kind][index] else "steps",
                 "reached": least_drop is None or drop >= least_drop,
+                "mask_method": settings.mask_method,
                 **{f"drop_{each}": found if kind == "sharp" else None for each, found in drops.items()},
             }

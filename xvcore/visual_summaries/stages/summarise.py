@@ -14,9 +14,11 @@ import torch
 from xvcore.runs.images import as_bytes, records
 from xvcore.runs.run import Progress, Run
 from xvcore.store.encode import picture
+from xvcore.types import Boxes, Images, Targets
 from xvcore.visual_summaries.method.clustering import Clusters
 from xvcore.visual_summaries.method.coherence import Summary
 from xvcore.visual_summaries.method.dense_flow import window
+from xvcore.visual_summaries.method.drop import WorstDrop
 from xvcore.visual_summaries.method.montage import montage
 from xvcore.visual_summaries.settings import VisualSummaries
 from xvcore.visual_summaries.stages.judge import judge, no_regions
@@ -99,6 +101,7 @@ def _cluster_rows(
         members = np.array([member for member, kept in zip(summary.members, summary.kept, strict=True) if kept])
         of_cluster = np.flatnonzero(labels == summary.cluster_id)
         where = image[members]
+        worst = _worst_drop(run, class_id, found, members) if summary.accepted else None
         rows.append(
             {
                 "cluster_id": summary.cluster_id,
@@ -112,6 +115,8 @@ def _cluster_rows(
                 "accepted": summary.accepted,
                 "rejected": summary.rejected,
                 "prob_drop": _median_drop(run, class_id, found, members),
+                "worst_drop": worst and worst.drop,
+                "worst_baseline": worst and worst.baseline,
                 "montage": picture(montage(pixels[where], salient[where], boxes[members])),
                 "converged": groups.converged,
                 "n_iter": groups.n_iter,
@@ -122,11 +127,24 @@ def _cluster_rows(
 
 def _median_drop(run: Run[VisualSummaries], class_id: str, found: Loaded, members: np.ndarray) -> float:
     """Return the median relative drop when the summary's region is blurred in each of its images."""
+    drops = run.settings.drop(run.classifier, *_members(run, class_id, found, members), batch_size=run.spec.batch_size)
+    return float(drops.median())
+
+
+def _worst_drop(run: Run[VisualSummaries], class_id: str, found: Loaded, members: np.ndarray) -> WorstDrop:
+    """Return the same for the baseline under which least is lost."""
+    return run.settings.drop.worst(
+        run.classifier, *_members(run, class_id, found, members), batch_size=run.spec.batch_size
+    )
+
+
+def _members(
+    run: Run[VisualSummaries], class_id: str, found: Loaded, members: np.ndarray
+) -> tuple[Images, Targets, Boxes]:
+    """Return image, target and box of each region of a summary."""
     boxes = torch.tensor(found.regions[["x", "y", "w", "h"]].to_numpy(np.float32)[members])
     images = found.images.images[found.matches.image[members]]
-    targets = torch.full((len(members),), run.target(class_id))
-    drops = run.settings.drop(run.classifier, images, targets, boxes, batch_size=run.spec.batch_size)
-    return float(drops.median())
+    return images, torch.full((len(members),), run.target(class_id)), boxes
 
 
 def _order(summary: Summary) -> tuple[bool, float, int]:
