@@ -55,9 +55,12 @@ def write_summaries(model: str, store: Path, class_id: str = CLASS) -> str:
             regions.append({**shared, "is_exemplar": False, "sim_exemplar": 1.0, "kept": True})
         of = {"cluster_id": cluster, "position": cluster + 1, "n_regions": len(members), "n_images": len(members)}
         clusters.append({**of, "accepted": True})
+    n = len(SHOWN[model])
+    counts = {"n_images": 9, "is_whole": True, "n_samples": 1, "n_summaries": n, "n_parts": n}
+    intervals = {"summaries_low": n - 1, "summaries_high": n + 2, "parts_low": n - 1, "parts_high": n + 1}
     for table, part_rows in (
         ("masks", masks), ("similarity", []), ("candidates", []), ("regions", regions), ("clusters", clusters),
-        ("summary_parts", []), ("summary_drops", []), ("part_counts", []),
+        ("summary_parts", []), ("summary_drops", []), ("part_counts", [counts | intervals]),
     ):  # fmt: skip
         run.store.write(table, run.run_id, class_id, part_rows)
     pipeline.finish(run, class_id)

@@ -76,6 +76,9 @@ def test_masks_made_of_parts_cover_these_and_no_others(compared) -> None:
     classes = rows(compared, "comparison_classes").set_index("model")
     assert classes["n_parts"].to_dict() == {"partbirds_narrow": 3, "partbirds_wide": 2}
     assert not classes["has_distinct_parts"].any()
+    assert classes["summaries_low"].to_dict() == {"partbirds_narrow": 2, "partbirds_wide": 1}
+    assert classes["summaries_high"].to_dict() == {"partbirds_narrow": 5, "partbirds_wide": 4}
+    assert classes[["parts_low", "parts_high"]].isna().all(axis=None), "an interval of distinct parts is not theirs"
     assert classes.loc["partbirds_narrow", "decisive_coverage"] == pytest.approx(1)
     assert 0.5 < classes.loc["partbirds_wide", "decisive_coverage"] < 0.9
     assert (classes["decisive_coverage_null"] < 0.2).all()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from xvcore.comparison.method.layout import laid_out
 from xvcore.errors import XvError
 from xvcore.models import Classifier
 from xvcore.ops.feature_layers import tapped
@@ -77,7 +78,7 @@ class Deletion:
     def deleted(self, image: Float[Tensor, "3 height width"], regions: Sequence[BoxArray]) -> Images:
         """Return the image once for each set of boxes, with what they cover replaced."""
         masks = torch.ones(len(regions), 1, *image.shape[1:])
-        for each, boxes in zip(masks, regions, strict=True):
+        for each, boxes in zip(masks.numpy(), regions, strict=True):
             for box in boxes:
                 each[0][window(box)] = 0
         as_often = (len(regions), -1, -1, -1)
@@ -100,7 +101,7 @@ def seen(classifier: Classifier, images: Images, target: int, layer: str, *, bat
     probabilities, features = [], []
     for part in images.split(batch_size):
         with tapped(classifier.network, (layer,)) as found:
-            said = classifier.probabilities(part.to(classifier.device))
+            said = classifier.probabilities(laid_out(classifier, part))
         probabilities.append(said[:, target].double().cpu())
         features.append(pooled(found[layer]).float().cpu())
     return Seen(torch.cat(probabilities).numpy(), torch.cat(features).numpy())

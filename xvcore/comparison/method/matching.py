@@ -12,12 +12,13 @@ the same part. Of two networks whose boxes are in the same pixels, three scores 
 ``(score - null) / (1 - null)`` makes them comparable: 0 is chance, 1 is equality.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import linear_sum_assignment
 
 from xvcore.errors import XvError
@@ -208,10 +209,8 @@ class Matching:
         score = np.where(sums > 0, common / np.maximum(sums - common, 1), np.nan)
         null, p_value = np.full(score.shape, np.nan), np.full(score.shape, np.nan)
         for i, j in np.argwhere(sums > 0):
-            chance = stats.hypergeom(n_images, of_a[i].sum(), of_b[j].sum())
-            values = np.arange(min(of_a[i].sum(), of_b[j].sum()) + 1)
-            null[i, j] = (chance.pmf(values) * values / (sums[i, j] - values)).sum()
-            p_value[i, j] = chance.sf(common[i, j] - 1)
+            null[i, j], at_least = _chance_in_common(n_images, int(of_a[i].sum()), int(of_b[j].sum()))
+            p_value[i, j] = at_least[common[i, j]]
         return Scores(score, null, p_value, common)
 
     def __call__(self, place: Scores, flow: Scores | None = None, images: Scores | None = None) -> Matches:
@@ -273,13 +272,22 @@ def _block_means(a: Parts, b: Parts, values: np.ndarray) -> np.ndarray:
     return np.where(n > 0, one_a @ (values * is_other) @ one_b.T / np.maximum(n, 1), np.nan)
 
 
+@functools.lru_cache(maxsize=1024)
+def _chance_in_common(n_images: int, n_a: int, n_b: int) -> tuple[float, tuple[float, ...]]:
+    """Return the mean intersection over union of random sets, and how often at least 0, 1, … are in both."""
+    chance = stats.hypergeom(n_images, n_a, n_b)
+    values = np.arange(min(n_a, n_b) + 1)
+    return float((chance.pmf(values) * values / (n_a + n_b - values)).sum()), tuple(chance.sf(values - 1).tolist())
+
+
 def _above_zero(values: np.ndarray) -> float:
     """Return the one-sided probability of Student's t that the mean is no more than zero; NaN for fewer than three."""
     if len(values) < 3:
         return float("nan")
-    if not values.std() > 0:
-        return 0.0 if values.mean() > 0 else 1.0
-    return float(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)
+    mean, spread = float(values.mean()), float(values.std(ddof=1))
+    if not spread > 0:
+        return 0.0 if mean > 0 else 1.0
+    return float(special.stdtr(len(values) - 1, -mean / (spread / np.sqrt(len(values)))))
 
 
 def _mean_of_known(values: Sequence[np.ndarray]) -> np.ndarray:

@@ -19,7 +19,7 @@ QUESTIONS: Final = {
         select reason, count(*) as n_parts from part_verdicts where verdict = 'undecided'
         group by reason order by n_parts desc, reason""",
     "How many parts has a class in the eyes of each network?": """
-        select class_id, model, n_summaries, n_parts, parts_per_image, accuracy
+        select class_id, model, n_summaries, n_parts, parts_low, parts_high, parts_per_image, accuracy
         from comparison_classes order by class_id, model""",
     "Does the number of parts go with accuracy?": """
         select model, mean_parts, mean_parts_low, mean_parts_high, accuracy, n_networks, correlation, correlation_low,

@@ -1,5 +1,6 @@
 """The parts of a class in the eyes of each network, in the pixels of one of them; regions, clusters, masks → parts."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +8,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from xvcore.comparison.method.matching import Parts
 from xvcore.comparison.runs.networks import opened_summaries
 from xvcore.comparison.settings import Comparison
-from xvcore.runs.images import records
+from xvcore.keys import canonical
+from xvcore.runs.images import pictures, records
 from xvcore.runs.run import Run, RunSpec
 from xvcore.store import SCHEMAS
+from xvcore.store.encode import rle_decode
 from xvcore.visual_summaries.settings import VisualSummaries
 
 BOX = ["x", "y", "w", "h"]
 CLUSTER_COLUMNS = ("cluster_id", "accepted", "distinct_part")
 """The last is of stores whose visual summaries tell distinct parts."""
 REGION_COLUMNS = ("region_id", "image_id", "cluster_id", "kept", "sim_exemplar", *BOX)
+HELD_BYTES = 2**28
+"""Pictures of a class that are kept for all networks and stages, at most."""
 LEAST_PX = 2.0
 """Sides of a box that was moved into another network's input; what is cut off at its edges leaves at least this."""
 
@@ -54,6 +61,21 @@ class NetworkParts:
         """Name of the network."""
         return self.run.classifier.name
 
+    @functools.cached_property
+    def frame(self) -> str:
+        """What decides the pixels that the network sees; networks of one frame see the same ones."""
+        return canonical(self.run.classifier.preprocessing.key())
+
+    @functools.cached_property
+    def packed(self) -> Mapping[str, np.ndarray]:
+        """The mask of each image, eight pixels a byte."""
+        return {row["image_id"]: np.packbits(rle_decode(row["rle"])) for row in records(self.masks)}
+
+    def salient(self, image_id: str) -> np.ndarray:
+        """Return the pixels of an image that the network cannot do without."""
+        height, width = self.run.size
+        return np.unpackbits(self.packed[image_id], count=height * width).reshape(height, width).view(bool)
+
 
 @dataclass(frozen=True)
 class ClassParts:
@@ -61,19 +83,35 @@ class ClassParts:
 
     Parameters
     ----------
+    class_id : the class
     image_ids : of all images that any network was looked at in, sorted; regions know them by number
     sizes : width and height of each picture
     networks : the run's own first
     """
 
+    class_id: str
     image_ids: tuple[str, ...]
     sizes: Mapping[str, tuple[int, int]]
     networks: tuple[NetworkParts, ...]
+    _held: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def looked(self, network: NetworkParts) -> np.ndarray:
         """Return the numbers of the images that a network was looked at in, ascending."""
         known = set(network.masks["image_id"])
         return np.array([number for number, image_id in enumerate(self.image_ids) if image_id in known], int)
+
+    def pictures(self, network: NetworkParts, image_ids: Sequence[str]) -> Tensor:
+        """Return pictures as a network sees them, see :func:`xvcore.runs.images.pictures`.
+
+        They are prepared once for all networks of one frame and all stages, up to :data:`HELD_BYTES`.
+        """
+        held = self._held.setdefault(network.frame, {})
+        missing = [image_id for image_id in image_ids if image_id not in held]
+        new = dict(zip(missing, pictures(network.run, self.class_id, missing), strict=True))
+        every = held | new
+        if sum(each.nbytes for of_frame in (*self._held.values(), new) for each in of_frame.values()) <= HELD_BYTES:
+            held |= new
+        return torch.stack([every[each] for each in image_ids]) if image_ids else pictures(network.run, "", ())
 
     def moved(self, boxes: np.ndarray, image: Sequence[int], source: Run[Any], goal: Run[Any]) -> np.ndarray:
         """Return boxes in pixels of one network's input in those of another's, cut at its edges."""
@@ -104,7 +142,7 @@ def _loaded(spec: RunSpec[Comparison], class_id: str) -> ClassParts:
     networks = [
         _network_parts(each, class_id, frame, number, sizes, runs[0]) for each, frame in zip(runs, masks, strict=True)
     ]
-    return ClassParts(image_ids, sizes, tuple(networks))
+    return ClassParts(class_id, image_ids, sizes, tuple(networks))
 
 
 def moved(boxes: np.ndarray, sizes: Sequence[tuple[int, int]], source: Run[Any], goal: Run[Any]) -> np.ndarray:

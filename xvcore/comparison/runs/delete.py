@@ -5,7 +5,7 @@ image with a part, of each network, one without the part and ``deletion.n_random
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,12 @@ from xvcore.comparison.method.resampling import mean_of
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
 from xvcore.comparison.runs.features import last_layer
 from xvcore.comparison.settings import Comparison
-from xvcore.runs.images import pictures
 from xvcore.runs.run import Progress, Run
-from xvcore.store.encode import rle_decode
-from xvcore.visual_summaries.settings import VisualSummaries
 
 Where = tuple[int, int]
 """A network and one of its parts."""
+Set = tuple[Where, int]
+"""A part in an image."""
 
 
 def delete(run: Run[Comparison], class_id: str, progress: Progress | None = None) -> int:
@@ -37,10 +36,13 @@ def delete(run: Run[Comparison], class_id: str, progress: Progress | None = None
         for i in range(len(network.part_ids))
     }
     sets = {(where, image): _sets(run, found, where, image) for where, images in chosen.items() for image in images}
+    said: dict[str, dict[Set, Seen]] = {}
+    for frame in dict.fromkeys(network.frame for network in found.networks):
+        seeing = [network for network in found.networks if network.frame == frame]
+        said |= _said(run, found, seeing, sets, progress)
     of_images: list[dict[str, Any]] = []
     of_parts: list[dict[str, Any]] = []
-    for n_done, other in enumerate(found.networks, start=1):
-        said = _said(run, class_id, found, other, sets)
+    for other in found.networks:
         for (a, i), images in chosen.items():
             part = {
                 **run.keys(class_id),
@@ -48,14 +50,12 @@ def delete(run: Run[Comparison], class_id: str, progress: Progress | None = None
                 "part_id": found.networks[a].part_ids[i],
                 "other": other.name,
             }
-            seen_of = [said[(a, i), image] for image in images]
+            seen_of = [said[other.name][(a, i), image] for image in images]
             of_images += [
                 {**part, "image_id": found.image_ids[image], **_of_image(each)}
                 for image, each in zip(images, seen_of, strict=True)
             ]
             of_parts.append({**part, **_of_part(run.settings, seen_of)})
-        if progress:
-            progress(n_done, len(found.networks))
     run.store.write("part_deletions", run.run_id, class_id, of_images)
     run.store.write("cross_deletions", run.run_id, class_id, of_parts)
     return len(chosen)
@@ -73,49 +73,58 @@ def _sets(run: Run[Comparison], found: ClassParts, where: Where, image: int) -> 
     network = found.networks[where[0]]
     boxes = network.own_boxes[(network.parts.part == where[1]) & (network.parts.image == image)]
     image_id = found.image_ids[image]
-    salient = rle_decode(network.masks.loc[network.masks["image_id"] == image_id, "rle"].iloc[0])
     named = zlib.crc32(f"{network.name}/{network.part_ids[where[1]]}/{image_id}".encode())
     generator = np.random.default_rng([run.settings.seed, named])
-    return [boxes, *run.settings.deletion.random_regions(boxes, salient, generator)]
+    return [boxes, *run.settings.deletion.random_regions(boxes, network.salient(image_id), generator)]
 
 
 def _said(
     run: Run[Comparison],
-    class_id: str,
     found: ClassParts,
-    other: NetworkParts,
-    sets: dict[tuple[Where, int], list[np.ndarray]],
-) -> dict[tuple[Where, int], Seen]:
-    """Return what a network says of each image as it is, without the part, and without each random draw, in this order.
+    seeing: Sequence[NetworkParts],
+    sets: Mapping[Set, list[np.ndarray]],
+    progress: Progress | None,
+) -> dict[str, dict[Set, Seen]]:
+    """Return what networks say of each image as it is, without the part, and without each random draw, in this order.
 
-    The images come one by one; each is looked at once, whatever the number of parts.
+    The images come one by one; regions are deleted once for all these networks, which see the same pixels.
     """
-    classifier, target = other.run.classifier, other.run.target(class_id)
-    layer = last_layer(other.run)
     images = sorted({image for _, image in sets})
+    layers = [last_layer(each.run) for each in seeing]
     of_image: dict[int, list[Where]] = {image: [] for image in images}
     for where, image in sets:
         of_image[image].append(where)
-    shown = pictures(other.run, class_id, [found.image_ids[image] for image in images])
-    said = {}
-    for image, picture in zip(images, shown, strict=True):
-        wanted = [np.zeros((0, 4))]
-        for where in of_image[image]:
-            source = found.networks[where[0]].run
-            wanted += [_moved(found, boxes, image, source, other.run) for boxes in sets[where, image]]
-        versions = run.settings.deletion.deleted(picture, wanted)
-        whole = seen(classifier, versions, target, layer, batch_size=run.spec.batch_size)
-        n_versions = 1 + run.settings.deletion.n_random
-        for number, where in enumerate(of_image[image]):
-            rows = [0, *range(1 + number * n_versions, 1 + (number + 1) * n_versions)]
-            said[where, image] = Seen(whole.probabilities[rows], whole.features[rows])
+    shown = found.pictures(seeing[0], [found.image_ids[image] for image in images])
+    moved = _moved(found, sets, seeing[0])
+    said: dict[str, dict[Set, Seen]] = {each.name: {} for each in seeing}
+    n_versions = 1 + run.settings.deletion.n_random
+    for n_done, (image, picture) in enumerate(zip(images, shown, strict=True), start=1):
+        wanted = [boxes for where in of_image[image] for boxes in moved[where, image]]
+        versions = run.settings.deletion.deleted(picture, [np.zeros((0, 4)), *wanted])
+        for network, layer in zip(seeing, layers, strict=True):
+            target = network.run.target(found.class_id)
+            whole = seen(network.run.classifier, versions, target, layer, batch_size=run.spec.batch_size)
+            for number, where in enumerate(of_image[image]):
+                rows = [0, *range(1 + number * n_versions, 1 + (number + 1) * n_versions)]
+                said[network.name][where, image] = Seen(whole.probabilities[rows], whole.features[rows])
+        if progress:
+            progress(n_done, len(images))
     return said
 
 
-def _moved(
-    found: ClassParts, boxes: np.ndarray, image: int, source: Run[VisualSummaries], goal: Run[VisualSummaries]
-) -> np.ndarray:
-    return found.moved(boxes, [image] * len(boxes), source, goal)
+def _moved(found: ClassParts, sets: Mapping[Set, list[np.ndarray]], goal: NetworkParts) -> dict[Set, list[np.ndarray]]:
+    """Return the boxes of all sets in the pixels of another network's input."""
+    moved: dict[Set, list[np.ndarray]] = {}
+    for a, network in enumerate(found.networks):
+        own = [each for each in sets if each[0][0] == a]
+        boxes = [boxes for each in own for boxes in sets[each]]
+        if not boxes:
+            continue
+        images = [image for where, image in own for _ in range(sum(map(len, sets[where, image])))]
+        there = found.moved(np.concatenate(boxes), images, network.run, goal.run)
+        parts = iter(np.split(there, np.cumsum([len(each) for each in boxes])[:-1]))
+        moved |= {each: [next(parts) for _ in sets[each]] for each in own}
+    return moved
 
 
 def _of_image(said: Seen) -> dict[str, float]:

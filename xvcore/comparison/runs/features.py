@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xvcore.comparison.method.deletion import pooled
+from xvcore.comparison.method.layout import laid_out
 from xvcore.errors import ParameterError
 from xvcore.ops.feature_layers import feature_layers, tapped
 from xvcore.runs.run import Run
@@ -39,7 +40,7 @@ def activations(run: Run[VisualSummaries], images: Images, layers: Sequence[str]
     found: dict[str, list[np.ndarray]] = {name: [] for name in layers}
     for part in images.split(run.spec.batch_size):
         with tapped(classifier.network, tuple(found)) as outputs:
-            classifier.logits(part.to(classifier.device))
+            classifier.logits(laid_out(classifier, part))
         if missing := [name for name in found if name not in outputs]:
             raise ParameterError(f"layer {missing[0]} does not run in a forward pass of {classifier.name}")
         for name, values in found.items():

@@ -3,7 +3,7 @@
 part_matches, cross_deletions, visual summaries → part_verdicts, shown_parts, comparison_classes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from xvcore.comparison.method.verdict import Evidence
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
 from xvcore.comparison.runs.coverage import coverage
 from xvcore.comparison.settings import Comparison
-from xvcore.keys import canonical
 from xvcore.runs.images import are_copies, records
 from xvcore.runs.parts import parts_in_input
 from xvcore.runs.run import Progress, Run
@@ -24,7 +23,9 @@ from xvcore.runs.run import Progress, Run
 def judge(run: Run[Comparison], class_id: str, _progress: Progress | None = None) -> int:
     """Write the verdicts on the parts of a class and return their number; ``comparison_classes`` is written last."""
     found = class_parts(run, class_id)
-    matches = run.store.read("part_matches", run.run_id, class_id)
+    matches: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    for row in records(run.store.read("part_matches", run.run_id, class_id)):
+        matches.setdefault((row["model"], row["part_id"], row["other"]), []).append(row)
     deletions = {
         (row["model"], row["part_id"], row["other"]): row
         for row in records(run.store.read("cross_deletions", run.run_id, class_id))
@@ -49,20 +50,18 @@ def _verdict(  # noqa: PLR0913, PLR0917  what is asked, of which two, and from w
     network: NetworkParts,
     part: int,
     other: NetworkParts,
-    matches: pd.DataFrame,
+    matches: Mapping[tuple[str, int, str], Sequence[Mapping[str, Any]]],
     deletions: Mapping[tuple[str, int, str], Mapping[str, Any]],
 ) -> dict[str, Any]:
     part_id = network.part_ids[part]
-    of_part = matches[
-        (matches["model"] == network.name) & (matches["part_id"] == part_id) & (matches["other"] == other.name)
-    ]
-    partner, nearest = (of_part[of_part[name].astype(bool)] for name in ("is_partner", "is_nearest"))
+    of_part = matches.get((network.name, part_id, other.name), ())
+    partner, nearest = (next((row for row in of_part if row[name]), None) for name in ("is_partner", "is_nearest"))
     own, asked = (deletions[network.name, part_id, each.name] for each in (network, other))
     told = _told(asked)
-    evidence = Evidence(bool(len(nearest)), _mean(own), _mean(asked), told)
+    evidence = Evidence(nearest is not None, _mean(own), _mean(asked), told)
     verdict, reason = settings.judge(evidence)
-    strength = float(nearest["strength"].iloc[0]) if len(nearest) else None
-    of_seed = of_part["strength_seed"].iloc[0] if len(of_part) else None
+    strength = None if nearest is None else float(nearest["strength"])
+    of_seed = of_part[0]["strength_seed"] if of_part else None
     return {
         "model": network.name,
         "part_id": part_id,
@@ -71,8 +70,8 @@ def _verdict(  # noqa: PLR0913, PLR0917  what is asked, of which two, and from w
         "other": other.name,
         "verdict": verdict,
         "reason": reason,
-        "partner": int(partner["other_part"].iloc[0]) if len(partner) else None,
-        "nearest": int(nearest["other_part"].iloc[0]) if len(nearest) else None,
+        "partner": None if partner is None else int(partner["other_part"]),
+        "nearest": None if nearest is None else int(nearest["other_part"]),
         "strength": strength,
         "beyond_seed": None if of_seed is None or pd.isna(of_seed) else (strength or 0.0) - float(of_seed),
         "own_loss": own["difference"],
@@ -99,9 +98,8 @@ def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator
     annotated: dict[str, pd.DataFrame] = {}
     for network in found.networks:
         own = network.run
-        frame = canonical(own.classifier.preprocessing.key())
-        if frame not in annotated:  # networks of one input share the pixels
-            annotated[frame] = parts_in_input(own, class_id)
+        if network.frame not in annotated:  # networks of one input share the pixels
+            annotated[network.frame] = parts_in_input(own, class_id)
         columns = ["image_id", "correct", "skipped", "error"]
         predictions = own.store.read("predictions", own.run_id, class_id, columns=columns)
         predicted = predictions[predictions["error"].isna() & ~are_copies(predictions["skipped"])]
@@ -113,14 +111,25 @@ def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator
             "n_summaries": sum(map(len, network.clusters)),
             "n_parts": len(network.part_ids),
             "has_distinct_parts": network.is_distinct,
+            **_intervals(network, class_id),
             "parts_per_image": float(shown.sum(axis=0).mean()) if len(looked) else None,
             "n_images": len(predicted),
             "n_looked": len(looked),
             "accuracy": float(predicted["correct"].astype(bool).mean()) if len(predicted) else None,
             "mask_area": _median(network.masks["area_frac"]),
             "mask_drop": _median(network.masks["prob_drop"]),
-            **coverage(network, found.sizes, class_id, annotated[frame], seed=run.settings.seed),
+            **coverage(network, found.sizes, class_id, annotated[network.frame], seed=run.settings.seed),
         }
+
+
+def _intervals(network: NetworkParts, class_id: str) -> dict[str, float | None]:
+    """Return the intervals of the counts that the visual summaries tell; of parts, where these are distinct parts."""
+    names = ["summaries_low", "summaries_high", *(["parts_low", "parts_high"] if network.is_distinct else [])]
+    own = network.run
+    counts = own.store.read("part_counts", own.run_id, class_id, columns=["is_whole", *names])
+    whole = records(counts[counts["is_whole"].astype(bool)])
+    found: dict[str, float | None] = dict.fromkeys(("summaries_low", "summaries_high", "parts_low", "parts_high"))
+    return found | {name: None if pd.isna(row[name]) else float(row[name]) for row in whole for name in names}
 
 
 def _shown(settings: Comparison, found: ClassParts) -> Iterator[dict[str, Any]]:

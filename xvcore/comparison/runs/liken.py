@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from xvcore.comparison.method.matching import halves
 from xvcore.comparison.method.representation import cka, nearer_share, neighbourhoods, shuffled, wmppc
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
 from xvcore.comparison.runs.features import activations, layers_at, patches
 from xvcore.comparison.settings import Comparison
-from xvcore.runs.images import are_copies, pictures
+from xvcore.runs.images import are_copies
 from xvcore.runs.run import Progress, Run
 from xvcore.visual_summaries.query.compare import overlap
 
@@ -46,8 +47,12 @@ def liken(run: Run[Comparison], class_id: str, progress: Progress | None = None)
     rows: list[dict[str, Any]] = []
     if len(image_ids) >= LEAST_IMAGES:
         looks = []
+        cut: dict[str, tuple[Tensor, np.ndarray]] = {}
         for n_done, network in enumerate(found.networks, start=1):
-            looks.append(_look(run.settings, network, class_id, image_ids, depths))
+            images = found.pictures(network, image_ids)
+            if network.frame not in cut:  # one frame's patches at a time are held
+                cut = {network.frame: patches(images[: run.settings.n_concept_images], run.settings.patch_px)}
+            looks.append(_look(network, images, cut[network.frame], depths))
             if progress:
                 progress(n_done, len(found.networks))
         table = _Likeness(run.settings, found, looks, image_ids)
@@ -70,15 +75,11 @@ def _readable(found: ClassParts, class_id: str) -> list[str]:
     return sorted(set.intersection(*known))
 
 
-def _look(
-    settings: Comparison, network: NetworkParts, class_id: str, image_ids: list[str], depths: tuple[float, ...]
-) -> _Looks:
-    images = pictures(network.run, class_id, image_ids)
+def _look(network: NetworkParts, images: Tensor, cut: tuple[Tensor, np.ndarray], depths: tuple[float, ...]) -> _Looks:
     layers = layers_at(network.run, depths)
     of_images = activations(network.run, images, tuple(dict.fromkeys(layers)))
-    cut, patch_images = patches(images[: settings.n_concept_images], settings.patch_px)
-    of_patches = activations(network.run, cut, layers[-1:])[layers[-1]]
-    return _Looks(layers, of_images, of_patches, patch_images, neighbourhoods(of_images[layers[-1]]))
+    of_patches = activations(network.run, cut[0], layers[-1:])[layers[-1]]
+    return _Looks(layers, of_images, of_patches, cut[1], neighbourhoods(of_images[layers[-1]]))
 
 
 class _Likeness:
@@ -87,7 +88,7 @@ class _Likeness:
     def __init__(self, settings: Comparison, found: ClassParts, looks: list[_Looks], image_ids: list[str]) -> None:
         self._settings, self._found, self._looks, self._ids = settings, found, looks, image_ids
         self._concepts = [self._concepts_of(each) for each in looks]
-        self._scores: dict[tuple[int, int], np.ndarray | None] = {}
+        self._scores: dict[int, dict[int, np.ndarray]] = {}
         self._rle = [dict(zip(n.masks["image_id"], n.masks["rle"], strict=True)) for n in found.networks]
 
     def rows(self, a: int, b: int, depths: tuple[float, ...]) -> list[dict[str, Any]]:
@@ -164,17 +165,31 @@ class _Likeness:
         return self._settings.concepts.concepts(looks.of_patches, seed=self._settings.seed)
 
     def _concept_scores(self, a: int, b: int) -> np.ndarray | None:
-        concepts, of_b = self._concepts[a], self._looks[b]
-        if concepts is None or len(np.unique(of_b.patch_images)) < self._settings.concepts.n_folds:
-            return None
-        if len(of_b.of_patches) != len(concepts):
-            return None  # inputs of other proportions are cut into other patches
-        if (a, b) not in self._scores:
-            self._scores[a, b] = self._settings.concepts.scores(concepts, of_b.of_patches, of_b.patch_images)
-        return self._scores[a, b]
+        return self._scores_of(b).get(a)
+
+    def _scores_of(self, b: int) -> dict[int, np.ndarray]:
+        """Return how well a network's activations give the concepts of each other one, where that can be asked.
+
+        All concepts at once: what is computed of the activations alone is computed once.
+        """
+        of_b = self._looks[b]
+        if b in self._scores:
+            return self._scores[b]
+        concepts = {
+            a: each
+            for a, each in enumerate(self._concepts)
+            if each is not None and len(each) == len(of_b.of_patches)  # other proportions are cut into other patches
+        }
+        self._scores[b] = {}
+        if concepts and len(np.unique(of_b.patch_images)) >= self._settings.concepts.n_folds:
+            every = np.concatenate(list(concepts.values()), axis=1)
+            scores = self._settings.concepts.scores(every, of_b.of_patches, of_b.patch_images)
+            ends = np.cumsum([each.shape[1] for each in concepts.values()])
+            self._scores[b] = dict(zip(concepts, np.split(scores, ends[:-1]), strict=True))
+        return self._scores[b]
 
     def _masks(self, a: int, b: int) -> dict[str, float | None]:
-        first, second = self._rle[a], self._rle[b]
+        first, second = (self._found.networks[each].packed for each in (a, b))
         shared = sorted(set(first) & set(second))
         others = [
             (image_id, shared[(number + step) % len(shared)])
@@ -182,9 +197,23 @@ class _Likeness:
             for step in range(1, min(N_CHANCE, len(shared) - 1) + 1)
         ]
         return {
-            "mask_overlap": _mean_overlap([(first[each], second[each]) for each in shared]),
-            "mask_overlap_null": _mean_overlap([(first[one], second[other]) for one, other in others]),
+            "mask_overlap": self._mean_overlap(a, b, [(each, each) for each in shared]),
+            "mask_overlap_null": self._mean_overlap(a, b, others),
         }
+
+    def _mean_overlap(self, a: int, b: int, pairs: list[tuple[str, str]]) -> float | None:
+        first, second = self._found.networks[a], self._found.networks[b]
+        if first.run.size == second.run.size:
+            found = [_overlap(first.packed[one], second.packed[other]) for one, other in pairs]
+        else:
+            found = [overlap(self._rle[a][one], self._rle[b][other]) for one, other in pairs]
+        return float(np.mean(found)) if found else None
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Return intersection over union of two packed masks; 0 if both are empty."""
+    common, either = (int(np.bitwise_count(each).sum(dtype=np.int64)) for each in (first & second, first | second))
+    return common / either if either else 0.0
 
 
 def _wmppc(a: np.ndarray, b: np.ndarray) -> float:
@@ -196,7 +225,3 @@ def _mean(values: np.ndarray | None) -> float | None:
     if values is None or not np.isfinite(values).any():
         return None
     return float(np.nanmean(values))
-
-
-def _mean_overlap(pairs: list[tuple[Any, Any]]) -> float | None:
-    return float(np.mean([overlap(*pair) for pair in pairs])) if pairs else None

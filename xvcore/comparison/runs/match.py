@@ -12,7 +12,6 @@ from xvcore.comparison.method.matching import NONE, Matches, Parts, Scores, halv
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
 from xvcore.comparison.settings import Comparison
 from xvcore.ops.parts import random_boxes
-from xvcore.runs.images import pictures
 from xvcore.runs.run import Progress, Run
 from xvcore.visual_summaries.method.proposal_flow import Proposals, match_all
 
@@ -32,7 +31,7 @@ class _Pair:
 def match(run: Run[Comparison], class_id: str, progress: Progress | None = None) -> int:
     """Write a row of ``part_matches`` for each pair of parts of each two networks, and return the pairs matched."""
     found = class_parts(run, class_id)
-    flow = _Flow(run, class_id, found)
+    flow = _Flow(run, found)
     pairs: dict[tuple[int, int], _Pair] = {}
     numbers = range(len(found.networks))
     every = [(a, b) for a in numbers for b in numbers if a != b]
@@ -124,7 +123,7 @@ class _Flow:
     Only these regions take part in the geometry: it is cheap, and the same for every pair of networks.
     """
 
-    def __init__(self, run: Run[Comparison], class_id: str, found: ClassParts) -> None:
+    def __init__(self, run: Run[Comparison], found: ClassParts) -> None:
         self._settings = run.settings
         self._chosen = [_best(network, run.settings.n_flow) for network in found.networks]
         starts = np.cumsum([0, *(len(each.part) for each in self._chosen)])
@@ -135,7 +134,7 @@ class _Flow:
         self._scores = np.zeros((0, 0), np.float32)
         if self._n:
             beside = np.concatenate([_beside(run, each, found.networks[0].run.size) for each in self._chosen])
-            self._scores = _similarity(class_id, found, np.concatenate([boxes, beside]), np.tile(image, 2))
+            self._scores = _similarity(found, np.concatenate([boxes, beside]), np.tile(image, 2))
 
     def between(self, a: int, b: int) -> Scores:
         """Return the scores of each pair of parts of two networks."""
@@ -164,11 +163,11 @@ def _beside(run: Run[Comparison], parts: Parts, size: tuple[int, int]) -> np.nda
     return np.concatenate(drawn) if drawn else np.zeros((0, 4))
 
 
-def _similarity(class_id: str, found: ClassParts, boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _similarity(found: ClassParts, boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Return the confidence of each pair of regions by the flow of the visual summaries."""
     of_first = found.networks[0].run
     numbers = np.unique(image)
-    images = pictures(of_first, class_id, [found.image_ids[number] for number in numbers])
+    images = found.pictures(found.networks[0], [found.image_ids[number] for number in numbers])
     order = np.argsort(image, kind="stable")
     device = of_first.classifier.device
     proposals = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from xvcore.comparison.settings import Comparison
 from xvcore.errors import StoreError, XvError
-from xvcore.models import load
+from xvcore.models import Classifier, load
 from xvcore.parameters import as_dict, replaced
 from xvcore.runs import pipeline
 from xvcore.runs.images import records
@@ -28,8 +28,8 @@ def opened_summaries(spec: RunSpec[Comparison]) -> tuple[Run[VisualSummaries], .
     """Return the same for a spec; opened once per process."""
     settings = settings_in_store(Store(spec.store), spec.settings.summaries)
     return tuple(
-        open_run(dataclasses.replace(spec, model=model, settings=settings))  # type: ignore[arg-type]
-        for model in (spec.model, *spec.settings.others)
+        open_run(dataclasses.replace(spec, model=model, settings=settings), classifier)  # type: ignore[arg-type]
+        for model, classifier in zip(_models(spec), _classifiers(_models(spec), spec.device), strict=True)
     )
 
 
@@ -61,11 +61,13 @@ def resolved(spec: RunSpec[Comparison]) -> RunSpec[Comparison]:
     StoreError
         None, or several: they are listed.
     """
+    for cache in (opened_summaries, _classifiers):
+        cache.cache_clear()  # weights may have been written anew since the last comparison of this process
     if spec.settings.summaries:
         settings_in_store(Store(spec.store), spec.settings.summaries)
         return spec
     store = Store(spec.store)
-    names = {load(model, device=device_of("cpu")).name for model in (spec.model, *spec.settings.others)}
+    names = {classifier.name for classifier in _classifiers(_models(spec), spec.device)}
     having: dict[str, dict[str, str]] = {}
     for row in _summary_rows(store):
         having.setdefault(row["params_hash"], {})[row["model"]] = row["status"]
@@ -111,6 +113,16 @@ def command_for(run: Run[VisualSummaries], class_ids: Sequence[str]) -> str:
     for name, value in changes.items():
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)
+
+
+def _models(spec: RunSpec[Comparison]) -> tuple[str, ...]:
+    return (spec.model, *spec.settings.others)
+
+
+@functools.lru_cache(maxsize=1)
+def _classifiers(models: tuple[str, ...], device: str) -> tuple[Classifier, ...]:
+    """Return the networks of a comparison, loaded once for choosing its visual summaries and for reading them."""
+    return tuple(load(model, device=device_of(device)) for model in models)
 
 
 def _summary_rows(store: Store) -> list[dict[str, Any]]:

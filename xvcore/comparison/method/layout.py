@@ -1,0 +1,46 @@
+"""The order in memory in which a network on a CPU takes pictures fastest: the colours of a pixel side by side."""
+
+import weakref
+
+import torch
+
+from xvcore.models import Classifier
+from xvcore.types import Images
+
+MOST_DIFFERENCE = 1e-5
+"""Between the probabilities from one layout and the other, for a network to take either: rounding."""
+_takes: weakref.WeakKeyDictionary[Classifier, bool] = weakref.WeakKeyDictionary()
+
+
+def laid_out(classifier: Classifier, images: Images) -> Images:
+    """Return the pictures on the classifier's device, on a CPU with the colours of a pixel side by side.
+
+    Convolution and pooling then go through memory in one direction: about half the time for small networks. Elsewhere,
+    and for a network that does not take it, they stay as they are.
+    """
+    moved = images.to(classifier.device)
+    if moved.device.type != "cpu" or not len(images) or not takes_channels_last(classifier):
+        return moved
+    return moved.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def takes_channels_last(classifier: Classifier) -> bool:
+    """Say whether a network computes the same from channels that lie side by side; tried once with noise.
+
+    Some networks view their maps as rows, which torch refuses in this layout.
+    """
+    if classifier not in _takes:
+        _takes[classifier] = _tried(classifier)
+    return _takes[classifier]
+
+
+def _tried(classifier: Classifier) -> bool:
+    size = (2, 3, *classifier.preprocessing.input_px)
+    noise = torch.rand(size, generator=torch.Generator().manual_seed(0)).to(classifier.device)
+    usual = classifier.probabilities(noise)
+    try:
+        found = classifier.probabilities(noise.contiguous(memory_format=torch.channels_last))
+    except RuntimeError:  # "view size is not compatible": the network works on in the usual layout
+        return False
+    return bool(torch.allclose(found, usual, rtol=0, atol=MOST_DIFFERENCE))
