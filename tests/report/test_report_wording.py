@@ -41,6 +41,13 @@ def test_a_time_has_at_most_two_units(seconds, text):
     assert duration(seconds).replace(THIN, " ") == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.004, "0.00"), (-0.006, "−0.01"), (0.125, "0.12"), (3, "3.00"), (-0.0, "0.00")]
+)
+def test_a_number_has_its_digits_and_zero_no_sign(value, text):
+    assert decimal(value) == text
+
+
 def test_what_is_missing_is_a_dash():
     assert {percent(None), decimal(None), count(None), duration(None)} == {"–"}
 

@@ -266,9 +266,9 @@ def write_classes(draft: Draft, chapter: Chapter, section: Section, source: Clas
     chapter, section : the data set; the networks and classes of the family
     source : of what a class's pages show
     """
-    around, comparison = _neighbours(section), families[section.method].comparison
+    around, comparison = neighbours_of(section), families[section.method].comparison
     for topic in section.topics:
-        related = _related(chapter, section, topic)
+        related = related_to(chapter, section, topic)
         sides, stamps = [], []
         for entry in topic.entries:
             stamp = _Pages(draft, topic, entry, around[entry.folder], related, source).write()
@@ -335,7 +335,7 @@ class _Pages:
         )
 
 
-def _related(chapter: Chapter, section: Section, topic: Topic) -> list[tuple[str, Entry]]:
+def related_to(chapter: Chapter, section: Section, topic: Topic) -> list[tuple[str, Entry]]:
     """Return what other families have of a class."""
     return [
         (families[other.method].title, entry)
@@ -347,7 +347,7 @@ def _related(chapter: Chapter, section: Section, topic: Topic) -> list[tuple[str
     ]
 
 
-def _neighbours(section: Section) -> dict[str, Neighbours]:
+def neighbours_of(section: Section) -> dict[str, Neighbours]:
     """Return the pages before and after each page of a class, among those of its network or the comparisons."""
     found: dict[str, Neighbours] = {}
     rows = [

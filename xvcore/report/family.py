@@ -10,6 +10,11 @@ from xvcore.report.comparison import ComparisonPage
 from xvcore.report.draft import Cards, Draft
 
 
+def name_of_network(run: Mapping[str, Any]) -> str:
+    """Return what a run of one network is called: the network's name."""
+    return str(run["model"])
+
+
 def no_values(_sections: Sequence[Section], _cards: Cards) -> Mapping[str, Any]:
     """Return no values, for a template whose words are the same for all."""
     return {}
@@ -34,6 +39,7 @@ class FamilyPages:
     has_class_pages : whether each class of a run has its page
     has_run_page : whether each run has a page of its own, ``<network>/index.html``
     comparison : returns the page of a class in the eyes of all networks; None where there is none
+    name_of : returns what a run is called, given its row of ``runs``; where two are called alike, what differs is added
 
     Notes
     -----
@@ -50,6 +56,7 @@ class FamilyPages:
     has_class_pages: bool = True
     has_run_page: bool = False
     comparison: ComparisonPage | None = None
+    name_of: Callable[[Mapping[str, Any]], str] = name_of_network
 
 
 families: Registry[FamilyPages] = Registry("family with pages", "xvcore.*.pages")

@@ -12,7 +12,7 @@ from xvcore.errors import DamagedError, StoreError, unknown_name
 from xvcore.keys import digest
 from xvcore.query import table
 from xvcore.report.chapters import Chapter, Entry, Network, Section, Topic
-from xvcore.report.family import families
+from xvcore.report.family import families, name_of_network
 from xvcore.report.names import page_name, page_names
 from xvcore.report.wording import records
 from xvcore.runs.pipeline import in_order
@@ -194,11 +194,15 @@ def _names_of(store: Store, dataset: str) -> dict[str, str]:
 
 
 def _titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return a title for each run of a chapter: the network; where it was run twice, with what differs."""
+    """Return a title for each run of a section: its name; where two have the same, with what differs."""
+    family = families.get(str(runs[0]["method"])) if runs else None
+    name_of = family.name_of if family else name_of_network
+    names = {str(run["run_id"]): name_of(run) for run in runs}
     titles = {}
     for run in runs:
-        others = [other for other in runs if other["model"] == run["model"]]
-        titles[str(run["run_id"])] = str(run["model"]) + (f" ({_difference(run, others)})" if len(others) > 1 else "")
+        run_id = str(run["run_id"])
+        others = [other for other in runs if names[str(other["run_id"])] == names[run_id]]
+        titles[run_id] = names[run_id] + (f" ({_difference(run, others)})" if len(others) > 1 else "")
     return titles
 
 

@@ -27,8 +27,8 @@ def percent(value: float | int | None) -> str:
 
 
 def decimal(value: float | int | None, digits: int = 2) -> str:
-    """Return a number with so many digits after the point."""
-    return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
+    """Return a number with so many digits after the point; 0 is not negative."""
+    return NONE if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def count(value: float | int | None) -> str:
