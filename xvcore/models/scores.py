@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -102,7 +103,8 @@ class Looks:
         # On the processor and not by torch: whoever watches the pass must not meet what is done here.
         values = scores.detach().cpu().double().numpy()
         low, high = values.min(axis=1), values.max(axis=1)
-        telling = values[high > low]  # neither NaN nor a collapsed network's, whose outputs are all the same
+        # Neither what is not finite nor a collapsed network's, whose outputs are all the same.
+        telling = values[(high > low) & np.isfinite(low) & np.isfinite(high)]
         sums = telling.sum(axis=1)
         self._wholes = tuple(each for each in self._wholes if (abs(sums - each) <= SUM_TOLERANCE * each).all())
         is_above = bool((high > 1 + SUM_TOLERANCE).any())
