@@ -22,6 +22,7 @@ def show_plan(request: ClassesRequest, *, workers: int | None, measure: int | No
     measure : images that are computed now; None: the rates come from the store
     say : prints a line
     """
+    request = request.ready()
     runs = [open_run(spec) for spec in request.specs()]
     check_names(runs)
     classes = request.mine([info.class_id for info in chosen_classes(runs[0].dataset, request.classes)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from compared_networks import CLASS, NARROW, SHOWN, WIDE, rows, spec_of, summaries_of, write_summaries
+from compared_networks import CLASS, NARROW, QUICK, SHOWN, WIDE, rows, spec_of, summaries_of, write_summaries
 
 from flows.families.compare import CompareRequest
 from xvcore.comparison.query import QUESTIONS, ask
@@ -17,7 +17,7 @@ from xvcore.comparison.runs.join import correlation
 from xvcore.comparison.runs.networks import check_summaries, resolved, summary_runs
 from xvcore.comparison.settings import Comparison
 from xvcore.errors import ParameterError, StoreError, UnknownNameError, XvError
-from xvcore.parameters import as_dict
+from xvcore.parameters import as_dict, replaced
 from xvcore.query import table
 from xvcore.runs import pipeline
 from xvcore.runs.run import open_run
@@ -209,6 +209,24 @@ def test_the_order_of_the_networks_does_not_matter(summaries: Path) -> None:
 def test_fewer_than_two_networks_are_refused(models: list[str], summaries: Path) -> None:
     with pytest.raises(ValueError, match="2 different networks"):
         request(summaries, models=models)
+
+
+def test_a_plan_knows_what_is_compared_already(compared, capsys) -> None:
+    """The request leaves open which summaries are compared; it is the same run as the one that names them."""
+    from flows.plan import show_plan
+
+    given = summaries_of(NARROW, Path(compared[0].url))
+    asked = CompareRequest.filled(
+        replaced(Comparison(), QUICK),
+        dataset=given.dataset,
+        models=[NARROW, WIDE],
+        classes=[CLASS],
+        class_map=dict(given.class_map),
+        store=compared[0].url,
+    )
+    show_plan(asked, workers=None, measure=None, say=print)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:5] == ["partbirds_narrow", "1", "1", "0", "0"], "one class, and it is done"
 
 
 def test_what_is_missing_is_named_with_the_command_that_computes_it(summaries: Path) -> None:

@@ -71,10 +71,14 @@ def with_interval(value: float | None, low: float | None, high: float | None, di
 
 
 def p_of(value: float | None) -> str:
-    """Return a probability with its sign: p = 0.03, p < 0.001."""
+    """Return a probability with its sign, in one piece: p = 0.03, p < 0.001."""
     if value is None:
-        return f"p {NONE}"
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.0995 else f"p = {value:.2f}"
+        shown = f"p {NONE}"
+    elif value < 0.001:
+        shown = "p < 0.001"
+    else:
+        shown = f"p = {value:.3f}" if value < 0.0995 else f"p = {value:.2f}"
+    return shown.replace(" ", "\u00a0")
 
 
 def nouns(what: str) -> str:
