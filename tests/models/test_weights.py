@@ -304,6 +304,22 @@ def test_of_several_state_dicts_the_averaged_is_taken_and_said(raw_key, mean_key
         assert not caplog.text
 
 
+@pytest.mark.parametrize("inside", ["module", "state_dict"])
+def test_a_state_dict_beside_its_decay_is_one(inside, save, caplog):
+    raw, mean = {"a": torch.ones(3)}, {"a": torch.zeros(3)}
+    checkpoint = read_checkpoint(save({"state_dict": raw, "ema": {inside: mean, "decay": 0.9, "updates": 7}}))
+    assert (checkpoint.key, checkpoint.state["a"].sum()) == ("ema", 0)
+    assert "taken is ema" in caplog.text
+    assert read_checkpoint(save({"model": {inside: raw}, "epoch": 3})).state["a"].sum() == 3
+
+
+def test_averages_that_cannot_be_read_are_said(save, caplog):
+    raw = {"a": torch.ones(3)}
+    checkpoint = read_checkpoint(save({"state_dict": raw, "ema": {"decay": 0.9, "shadow_params": [torch.zeros(3)]}}))
+    assert checkpoint.state["a"].sum() == 3
+    assert "under ema cannot be read (a dict of decay, shadow_params); taken is state_dict" in caplog.text
+
+
 def test_what_is_no_other_network_is_not_taken_for_one(save, caplog):
     raw = {"a": torch.ones(3), "b": torch.ones(2)}
     for other in ({"ema": {"decay": torch.tensor(0.999)}}, {"metrics": {"loss": torch.ones(())}}, {"model_ema": None}):
