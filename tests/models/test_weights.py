@@ -304,6 +304,22 @@ def test_of_several_state_dicts_the_averaged_is_taken_and_said(raw_key, mean_key
         assert not caplog.text
 
 
+@pytest.mark.parametrize("inside", ["module", "state_dict"])
+def test_a_state_dict_beside_its_decay_is_one(inside, save, caplog):
+    raw, mean = {"a": torch.ones(3)}, {"a": torch.zeros(3)}
+    checkpoint = read_checkpoint(save({"state_dict": raw, "ema": {inside: mean, "decay": 0.9, "updates": 7}}))
+    assert (checkpoint.key, checkpoint.state["a"].sum()) == ("ema", 0)
+    assert "taken is ema" in caplog.text
+    assert read_checkpoint(save({"model": {inside: raw}, "epoch": 3})).state["a"].sum() == 3
+
+
+def test_averages_that_cannot_be_read_are_said(save, caplog):
+    raw = {"a": torch.ones(3)}
+    checkpoint = read_checkpoint(save({"state_dict": raw, "ema": {"decay": 0.9, "shadow_params": [torch.zeros(3)]}}))
+    assert checkpoint.state["a"].sum() == 3
+    assert "under ema cannot be read (a dict of decay, shadow_params); taken is state_dict" in caplog.text
+
+
 def test_what_is_no_other_network_is_not_taken_for_one(save, caplog):
     raw = {"a": torch.ones(3), "b": torch.ones(2)}
     for other in ({"ema": {"decay": torch.tensor(0.999)}}, {"metrics": {"loss": torch.ones(())}}, {"model_ema": None}):
@@ -565,6 +581,41 @@ def test_an_unreachable_url_is_named_and_leaves_no_file(server, cache):
     with pytest.raises(WeightsError, match="known schemes"):
         fetch("ftp://example.org/w.pt")
     assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:9/w.pt", "https://secret@host/w.pt#sha256=0"])
+def test_a_password_in_a_url_is_refused_and_not_repeated(url, cache):
+    with pytest.raises(WeightsError, match="a name or password in a URL") as error:
+        load(f"squeezenet1_1@{url}")
+    assert "secret" not in str(error.value)
+
+
+def test_what_is_no_url_is_refused_in_one_line(cache):
+    with pytest.raises(WeightsError, match=r"weights http://\[x/w\.pt: "):
+        load("squeezenet1_1@http://[x/w.pt")
+
+
+def test_only_the_web_is_followed_and_no_more_than_the_limit(server, cache, monkeypatch):
+    address, folder, _ = server
+    (folder / "large.pt").write_bytes(b"x" * 101)
+    goals = {"/ftp": "ftp://example.org/w.pt", "/file": "file:///etc/hostname", "/here": "/large.pt"}
+
+    def answer(self):
+        self.send_response(302)
+        self.send_header("Location", goals[self.path])
+        self.end_headers()
+
+    plain = QuietHandler.do_GET
+    monkeypatch.setattr(QuietHandler, "do_GET", lambda self: answer(self) if self.path in goals else plain(self))
+    for path, reason in (("/ftp", "it leads from http to ftp"), ("/file", "is not allowed")):
+        with pytest.raises(WeightsError, match=reason):
+            fetch(address + path)
+    monkeypatch.setattr("xvcore.models.download.MAX_BYTES", 100)
+    with pytest.raises(WeightsError, match="it has 101 bytes, the limit is 100"):
+        fetch(f"{address}/here")
+    monkeypatch.setattr("xvcore.models.download.MAX_BYTES", 101)
+    assert fetch(f"{address}/here").read_bytes() == b"x" * 101
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_a_torn_download_leaves_no_file(cache):

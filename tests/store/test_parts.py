@@ -225,6 +225,13 @@ def test_a_marker_that_is_none_is_refused(store):
         Store(store.url)
 
 
+@pytest.mark.parametrize("url", ["ftp://me:secret@host/store", "sftp://me:a@secret@host/store"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(url):
+    with pytest.raises(StoreError, match="with a password") as error:
+        Store(url)
+    assert "secret" not in str(error.value)
+
+
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(StoreError, match="cannot open nowhere://x"):
         Store("nowhere://x")

@@ -2,10 +2,11 @@
 
 import logging
 import re
-import shutil
 import tempfile
 import urllib.request
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
 import torch
@@ -13,8 +14,11 @@ import torch
 from xvcore.errors import WeightsError
 from xvcore.keys import digest
 
-SCHEMES = ("http", "https", "file")
+WEB = ("http", "https")
+SCHEMES = (*WEB, "file")
 TIMEOUT_SECONDS = 30
+MAX_BYTES = 32 * 2**30
+"""Of a file of weights; the largest published classifiers take a third of it."""
 logger = logging.getLogger(__name__)
 
 
@@ -32,9 +36,11 @@ def fetch(url: str) -> Path:
     Raises
     ------
     WeightsError
-        It cannot be downloaded; says how to give the file by hand.
+        It cannot be downloaded, is larger than :data:`MAX_BYTES`, or is elsewhere than on the web; says how to give the
+        file by hand. The URL holds a name or password, which is not repeated.
     """
     url = url.partition("#")[0]
+    _refuse_password(url)
     path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(url)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,12 +48,24 @@ def fetch(url: str) -> Path:
         try:
             _download(url, path)
         except (OSError, ValueError) as error:
+            if isinstance(error, HTTPError):
+                error.close()
             reason = getattr(error, "reason", None) or error
             message = (
                 f"cannot download {url} ({reason}); fetch it elsewhere and give the file instead: NAME@/path/to/it"
             )
             raise WeightsError(message) from error
     return path
+
+
+def _refuse_password(url: str) -> None:
+    """Refuse a URL with a user's name or password: it would stand in logs and in the tables of every run."""
+    place = url.partition("://")[2].partition("/")[0]
+    if "@" in place:
+        raise WeightsError(
+            f"weights {url.partition('://')[0]}://…@{place.rpartition('@')[2]}…: a name or password in a URL would "
+            "stand in every table; fetch the file by hand and give it: NAME@/path/to/it"
+        )
 
 
 def expected_sha256(url: str) -> str:
@@ -75,8 +93,13 @@ def check_fragment(url: str) -> None:
     Raises
     ------
     WeightsError
-        Such a fragment.
+        Such a fragment; or what is no URL; or it holds a name or password, which is not repeated.
     """
+    _refuse_password(url)
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise WeightsError(f"weights {url}: {error}") from error
     if "#" in url and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", url.partition("#")[2]):
         raise _bad_fragment(url)
 
@@ -94,18 +117,35 @@ def _file_name(url: str) -> str:
     return name if expected_sha256(url) else f"{digest(url)}-{name}"
 
 
+class _OnTheWeb(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection to the web alone, and from an encrypted address to such alone."""
+
+    def redirect_request(self, req: Any, *answer: Any) -> Any:
+        """Return the request of the address that an answer names last."""
+        before, after = urlsplit(req.full_url).scheme, urlsplit(answer[-1]).scheme
+        if after not in WEB or (before, after) == ("https", "http"):
+            answer[0].close()
+            raise ValueError(f"it leads from {before} to {after}, which is not followed")
+        return super().redirect_request(req, *answer)
+
+
 def _download(url: str, path: Path) -> None:
     if urlsplit(url).scheme not in SCHEMES:
         raise ValueError(f"known schemes: {', '.join(SCHEMES)}")
     request = urllib.request.Request(url, headers={"User-Agent": "xv"})
     with (
-        urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response,
+        urllib.request.build_opener(_OnTheWeb).open(request, timeout=TIMEOUT_SECONDS) as response,
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file,
     ):
         temporary = Path(file.name)
         try:
-            shutil.copyfileobj(response, file, 1 << 20)
             announced = response.headers.get("Content-Length")
+            if announced is not None and int(announced) > MAX_BYTES:
+                raise ValueError(f"it has {announced} bytes, the limit is {MAX_BYTES}")
+            while part := response.read(1 << 20):
+                file.write(part)
+                if file.tell() > MAX_BYTES:
+                    raise ValueError(f"it has more than {MAX_BYTES} bytes, the limit")
             if announced is not None and file.tell() != int(announced):
                 raise OSError(f"got {file.tell()} of {announced} bytes")
             file.close()

@@ -72,8 +72,9 @@ def read_checkpoint(path: Path, expected_sha256: str = "", key: str | None = Non
     """Return the state dict of a ``torch.save`` or ``.safetensors`` file, without running any code in it.
 
     Our own format is ``{"state_dict": …, "xv": {"outputs": [names], "architecture": name}}``. Of several state dicts in
-    a file, the first of :data:`AVERAGED` is taken that has a tensor for each one of the first of :data:`WRAPPERS` (what
-    a training averages is what it evaluates), else the latter. Such a choice is logged as a warning.
+    a file (or each the only one in a mapping, ``{"module": …, "decay": …}``), the first of :data:`AVERAGED` is taken
+    that has a tensor for each one of the first of :data:`WRAPPERS` (what a training averages is what it evaluates),
+    else the latter. Such a choice is logged as a warning, and so are averages that cannot be read.
 
     Parameters
     ----------
@@ -296,7 +297,7 @@ def _state(path: Path, content: Any, key: str | None) -> tuple[str, StateDict]:
     """Return the key of the state dict (see :class:`Checkpoint`), and its tensors by name."""
     if not isinstance(content, Mapping):
         raise WeightsError(f"weights {path} hold {_seen(content)}: expected a state dict, {_expected()}")
-    wrapped = {each: content[each] for each in content if isinstance(each, str) and _is_state(content[each])}
+    wrapped = {each: state for each in content if isinstance(each, str) and (state := _inner(content[each]))}
     if key is not None and key not in wrapped:
         inside = f"the state dicts {', '.join(wrapped)}" if wrapped else _seen(content)
         raise WeightsError(f"weights {path} hold {inside}: no state dict state={key}")
@@ -307,6 +308,16 @@ def _state(path: Path, content: Any, key: str | None) -> tuple[str, StateDict]:
             choice = f"; choose by state={' or state='.join(wrapped)}" if wrapped else ""
             raise WeightsError(f"weights {path} hold {_seen(content)}: expected a state dict, {_expected()}{choice}")
         return "", _checked(path, content)
+    held = [each for each in AVERAGED if isinstance(content.get(each), Mapping | list | tuple) and len(content[each])]
+    unread = [each for each in held if each not in wrapped and chosen not in AVERAGED]
+    if unread and key is None:
+        logger.warning(
+            "weights %s: what averages they hold under %s cannot be read (%s); taken is %s, which is not averaged",
+            path,
+            " and ".join(unread),
+            _seen(content[unread[0]]),
+            chosen,
+        )
     others = [each for each in wrapped if each != chosen and _is_complete(wrapped[each], wrapped[chosen])]
     others += [each for each in wrapped if each in AVERAGED and each not in (chosen, *others)]
     if others and key is None:
@@ -322,6 +333,15 @@ def _state(path: Path, content: Any, key: str | None) -> tuple[str, StateDict]:
 def _averaged(wrapped: Mapping[str, Mapping[Any, Tensor]], usual: str | None) -> str | None:
     found = (each for each in AVERAGED if each in wrapped)
     return next((each for each in found if usual is None or _is_complete(wrapped[each], wrapped[usual])), None)
+
+
+def _inner(content: Any) -> Mapping[Any, Tensor]:
+    """Return a state dict, or the only one among the values of a mapping, as averages stand beside their rate."""
+    if _is_state(content):
+        state: Mapping[Any, Tensor] = content
+        return state
+    found = [each for each in content.values() if _is_state(each)] if isinstance(content, Mapping) else []
+    return found[0] if len(found) == 1 else {}
 
 
 def _is_complete(state: Mapping[Any, Tensor], other: Mapping[Any, Tensor]) -> bool:

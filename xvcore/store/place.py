@@ -1,6 +1,7 @@
 """Where a store is: a folder of a disk or of an object store (any fsspec URL), and what lies there."""
 
 import os
+import re
 import tarfile
 import time
 import zipfile
@@ -36,12 +37,18 @@ class Place:
     Raises
     ------
     StoreError
-        No URL at all, none that a folder has, its file system is unknown, or its library is not installed.
+        No URL at all, none that a folder has, one that holds a password, its file system is unknown, or its library is
+        not installed.
     """
 
     def __init__(self, url: str | Path, **storage_options: Any) -> None:
         if not str(url).strip():
             raise StoreError(f"store {str(url)!r}: expected a folder or a URL")
+        if re.match(r"[^/]+://[^/]*:[^/]*@", str(url)):
+            raise StoreError(
+                "a store's URL with a password would stand in logs and tables: leave it to the environment, or give "
+                "storage_options"
+            )
         self.url = str(url).rstrip("/") or "/"
         try:
             with self.failures("open"):
