@@ -90,10 +90,6 @@ class ClassesRequest(BaseModel):
         index, count = shard_of(self.shard)
         return classes[index - 1 :: count]
 
-    def ready(self) -> Self:
-        """Return the request with what it leaves to the store filled in: most leave nothing to it."""
-        return self
-
     def specs(self) -> list[RunSpec[Settings]]:
         """Return what the library needs to open each run."""
         settings = self.chosen()

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pandas as pd
 
-from flows.classes import ClassesRequest, check_names, check_targets
+from flows.classes import ClassesRequest
 from flows.listing import show_table
 from xvcore.runs import pipeline
 from xvcore.runs.plan import Plan, Work, planned
-from xvcore.runs.run import chosen_classes, open_run
+from xvcore.runs.run import chosen_classes, opened
 from xvcore.store import SCHEMAS
 
 
@@ -23,10 +23,8 @@ def show_plan(request: ClassesRequest, *, workers: int | None, measure: int | No
     say : prints a line
     """
     request = request.ready()
-    runs = [open_run(spec) for spec in request.specs()]
-    check_names(runs)
+    runs = [opened(spec) for spec in request.specs()]
     classes = request.mine([info.class_id for info in chosen_classes(runs[0].dataset, request.classes)])
-    check_targets(runs, classes)
     fan_out = request.fan_out
     plan = planned(runs, classes, shard_size=fan_out.shard_size, starts_each=fan_out.to == "pool", measure=measure)
     method, growth = runs[0].settings.method, {each.verb: each.growth for each in pipeline.stages_of(runs[0])}
