@@ -168,7 +168,7 @@ def down(home: Path, say: Say) -> None:
 
 def _start_all(state: State, say: Say) -> None:
     service = state.service
-    for folder in (service.home / "logs", service.home / "prefect", service.report):
+    for folder in (_made(service.home) / "logs", service.home / "prefect", service.report):
         folder.mkdir(parents=True, exist_ok=True)
     if not service.folder.is_dir():
         raise XvError(f"folder {service.folder} of the flow runs: there is no such folder")
@@ -194,10 +194,22 @@ def _start_all(state: State, say: Say) -> None:
             state = _start(state, worker.name, [python, "-m", "prefect", *start], environment | seen)
     if "report" not in running:
         serve = [str(service.report_port), "--bind", service.host, "--directory", str(service.report)]
-        state = _start(state, "report", [python, "-m", "http.server", *serve], environment)
+        state = _start(state, "report", [python, "-m", "flows.site", *serve], _of_site(environment))
     _wait_for(state, "report", f"http://{service.local}:{service.report_port}/")
     for each in state.processes:
         _check_lives(state, each.name)
+
+
+def _made(home: Path) -> Path:
+    """Return the folder of the service, which its owner alone may enter: database, password and logs lie there."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+    return home
+
+
+def _of_site(environment: dict[str, str]) -> dict[str, str]:
+    """Return the surroundings of the report's server, which asks nobody for anything: without the password."""
+    return {name: value for name, value in environment.items() if not name.endswith("API_AUTH_STRING")}
 
 
 def _workers(service: Service) -> list[Worker]:
