@@ -139,6 +139,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         f"too many pixels: 9500 × 9500 = 90250000, the limit is {MAX_PIXELS}",
     ),
     "bmp bomb": (bmp_header(60_000, 60_000) + bytes(99), "too many pixels"),
+    "png of a long side": (png(65_536, 2), r"too long: 65536 × 2 pixels, the limit of a side is 65535"),
     "png of huge dimensions": (png(2**31 - 1, 2**31 - 1), "too many pixels"),
     "png without rows": (png(9, 9), "truncated or damaged"),
     "png with damaged data": (encoded(PICTURE, "PNG").replace(b"IDAT", b"IDAT\xff"), "truncated or damaged"),

@@ -27,6 +27,8 @@ from xvcore.errors import ImageError, MemoryShortError
 
 MAX_PIXELS: Final = 64_000_000
 """Largest width × height that is decoded: 192 MB as RGB; a phone's or camera's picture of 60 megapixels passes."""
+MAX_SIDE: Final = 65_535
+"""Longest side that is decoded: the longest that a JPEG can have."""
 MAX_BYTES: Final = 8 * MAX_PIXELS + 16_000_000
 """Largest file of an image that is taken out of an archive: such a picture without compression, of 16 bits a sample."""
 _PLUGINS = (
@@ -96,8 +98,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, upright: bool = False) 
     Raises
     ------
     ImageError
-        Empty, not an image, truncated or damaged, more than ``max_pixels``, without pixels, or with samples that have
-        no agreed range (32-bit integers, floating point). No warning is given.
+        Empty, not an image, truncated or damaged, more than ``max_pixels``, a side above :data:`MAX_SIDE`, without
+        pixels, or with samples that have no agreed range (32-bit integers, floating point). No warning is given.
     MemoryShortError
         The machine has not the memory that a picture of this size takes: the file may be good.
     """
@@ -140,6 +142,8 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageError(f"no pixels: {width} × {height}")
     if width * height > max_pixels:
         raise ImageError(f"too many pixels: {width} × {height} = {width * height}, the limit is {max_pixels}")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"too long: {width} × {height} pixels, the limit of a side is {MAX_SIDE}")
 
 
 def _turn(image: Image.Image, *, upright: bool) -> Image.Transpose | None:
