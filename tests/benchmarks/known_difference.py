@@ -1,13 +1,16 @@
 """A difference that is known: a magenta square tells one class in A's training, and nothing in B's. Is it "A only"?
 
-    PYTHONPATH=. python tests/benchmarks/known_difference.py --seeds 3 --out /tmp/known
+    PYTHONPATH=. python tests/benchmarks/known_difference.py --seeds 20 --out FOLDER
 
 After the experiment of RSVC (Kondapaneni, Mac Aodha, Perona, ICLR 2025): a square of 20 px lies at a random place in 70 %
 of the training images of one class for A, in half of all training images for B; here on drawn birds and small networks.
-Of each seed: A's parts that lie on the square (at least half of their regions do), their verdicts, whether a part of B's
-lies on it, and RSVC's own scores: the mean, and that of the concept which falls furthest behind A's own. A network that tells
-the birds without the square has no reason to use it: accuracy, and how much more probable the class is with the square
-(``by_square``), say whether the difference is there at all. Prints a row a seed; what is done is not done again.
+A network that tells the birds without the square has no reason to use it. So the square hides the evidence: where it
+tells the class (A's training, and the held-out images that both are looked at in) the bird wears none of the class's
+patterns, and is drawn as those of the class ``plain`` are. ``uses_a`` and ``uses_b`` say whether that worked: what a
+network loses of its probability when the square itself is deleted from the held-out images that have it, whatever its
+summaries. Of each seed further: A's parts that lie on the square (at least half of their regions do), their verdicts,
+whether a part of B's lies on it, and RSVC's own scores: the mean, that of A's concepts from A itself, and that of the
+concept which falls furthest behind. Prints a row a seed; what is in the folder is not done again.
 """
 
 import argparse
@@ -21,12 +24,15 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from xvcore.comparison.method.deletion import Deletion
 from xvcore.comparison.runs.networks import resolved
 from xvcore.comparison.settings import Comparison
 from xvcore.data import open_dataset
+from xvcore.data.partbirds import PLAIN
 from xvcore.ops.parts import contains
 from xvcore.parameters import replaced
 from xvcore.query import table
+from xvcore.runs.images import pictures
 from xvcore.runs.pipeline import complete_run
 from xvcore.runs.run import Run, RunSpec, open_run
 from xvcore.runs.train import train
@@ -34,25 +40,34 @@ from xvcore.visual_summaries.settings import VisualSummaries
 
 SIDE = 20
 MAGENTA = (255, 0, 255)
+ONLY = ("could but does not use", "cannot")
 NETWORK = "partbirds_narrow"
+BIRDS = "partbirds?classes=2"
 ON_SQUARE = 0.5
-LEAST_BY_SQUARE = 0.3
-"""Probability by which the square makes the class more probable to a network that learned it."""
+LEAST_USED = 0.3
+"""Probability that a network loses by the square's deletion which counts as using it."""
+QUICK = {"count_interval.n_halves": "0", "count_interval.n_others": "0"}
 
 
 def draw(folder: Path, split: str, n_images: int, shares: dict[str, float], seed: int) -> pd.DataFrame:
-    """Write drawn birds with squares as an image folder, and return where the squares are; once."""
+    """Write drawn birds with squares as an image folder, and return where the squares are; once.
+
+    Of a class that has a share of its own the birds with a square are plain ones.
+    """
     file = folder / "squares.csv"
     if file.exists():
         return pd.read_csv(file)
-    birds = open_dataset(f"partbirds?split={split}&images={n_images}&seed=0")
+    birds = open_dataset(f"{BIRDS}&split={split}&images={n_images}&seed=0")
+    plain = birds.images(PLAIN)
     generator = np.random.default_rng(seed)
     rows = []
     for info in birds.classes:
         (folder / info.class_id).mkdir(parents=True, exist_ok=True)
         for number, record in enumerate(birds.images(info.class_id)):
-            image = Image.open(io.BytesIO(birds.read(record))).convert("RGB")
-            if generator.random() < shares.get(info.class_id, shares["others"]):
+            has_square = generator.random() < shares.get(info.class_id, shares["others"])
+            shown = plain[number] if has_square and info.class_id in shares else record
+            image = Image.open(io.BytesIO(birds.read(shown))).convert("RGB")
+            if has_square:
                 x, y = (int(generator.integers(0, side - SIDE)) for side in image.size)
                 image.paste(MAGENTA, (x, y, x + SIDE, y + SIDE))
                 rows.append({"image_id": f"{info.class_id}/{number:04}.png", "x": x, "y": y, "w": SIDE, "h": SIDE})
@@ -72,18 +87,22 @@ def on_square(regions: pd.DataFrame, squares: pd.DataFrame) -> float:
     return float(np.mean(hits)) if hits else 0.0
 
 
-def parts_on_square(run: Run[Any], class_id: str, squares: pd.DataFrame) -> list[int]:
-    """Return the accepted summaries of a network that lie on the square."""
-    clusters = run.store.read("clusters", run.run_id, class_id)
+def parts_on_square(compared: Run[Comparison], run: Run[Any], class_id: str, squares: pd.DataFrame) -> list[int]:
+    """Return the parts of a network that lie on the square."""
     regions = run.store.read("regions", run.run_id, class_id)
     shown = regions[regions["kept"].fillna(value=False).astype(bool)]
-    accepted = clusters.loc[clusters["accepted"].astype(bool), "cluster_id"]
-    return [each for each in accepted if on_square(shown[shown["cluster_id"] == each], squares) >= ON_SQUARE]
+    verdicts = compared.store.read("part_verdicts", compared.run_id, class_id)
+    parts = verdicts[verdicts["model"] == run.classifier.name].drop_duplicates("part_id")
+    return [
+        int(part)
+        for part, clusters in zip(parts["part_id"], parts["clusters"], strict=True)
+        if on_square(shown[shown["cluster_id"].isin(list(clusters))], squares) >= ON_SQUARE
+    ]
 
 
 def of_seed(out: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train both networks of a seed, compare them on held-out images of the class, and return what was found."""
-    class_id = open_dataset("partbirds").classes[0].class_id
+    class_id = open_dataset(BIRDS).classes[0].class_id
     draw(out / f"train-a-{seed}", "train", arguments.train_images, {class_id: 0.7, "others": 0.0}, 2 * seed)
     draw(out / f"train-b-{seed}", "train", arguments.train_images, {"others": 0.5}, 2 * seed + 1)
     squares = draw(out / "look", "val", arguments.images, {class_id: 0.7, "others": 0.0}, 99)
@@ -94,7 +113,7 @@ def of_seed(out: Path, seed: int, arguments: argparse.Namespace) -> dict[str, An
             train(NETWORK, f"imagefolder:{out}/train-{name}-{seed}", weights, steps=arguments.steps, seed=seed)
         models.append(f"{NETWORK}@{weights}?name={name}{seed}")
     store = str(out / "store")
-    settings = replaced(VisualSummaries(), {"max_images": str(arguments.images)})
+    settings = replaced(VisualSummaries(), {**QUICK, "max_images": str(arguments.images)})
     runs = []
     for model in models:
         runs.append(open_run(RunSpec(f"imagefolder:{out}/look", model, store, settings, batch_size=32)))
@@ -108,32 +127,36 @@ def of_seed(out: Path, seed: int, arguments: argparse.Namespace) -> dict[str, An
 
 
 def learnt(run: Run[Any], class_id: str, squares: pd.DataFrame) -> dict[str, float]:
-    """Return how often a network is right on the class, and how much more probable the class is with the square."""
+    """Return how often a network is right on the class, and the probability that it loses without the square."""
     said = run.store.read("predictions", run.run_id, class_id)
-    has = said["image_id"].isin(squares["image_id"])
-    by_square = said.loc[has, "prob_target"].mean() - said.loc[~has, "prob_target"].mean()
-    return {"accuracy": round(float(said["correct"].mean()), 2), "by_square": round(float(by_square), 3)}
+    own = squares[squares["image_id"].isin(said["image_id"])]
+    shown = pictures(run, class_id, list(own["image_id"]))
+    boxes = own[["x", "y", "w", "h"]].to_numpy(float)
+    without = torch.cat([Deletion().deleted(image, [box[None]]) for image, box in zip(shown, boxes, strict=True)])
+    with torch.no_grad():
+        full, left = (run.classifier.probabilities(each)[:, run.target(class_id)] for each in (shown, without))
+    return {"accuracy": round(float(said["correct"].mean()), 2), "uses": round(float((full - left).mean()), 3)}
 
 
 def row(compared: Run[Comparison], runs: list[Run[Any]], class_id: str, squares: pd.DataFrame) -> dict[str, Any]:
     """Return what was found of the square."""
-    of_a, of_b = (parts_on_square(run, class_id, squares) for run in runs)
+    of_a, of_b = (parts_on_square(compared, run, class_id, squares) for run in runs)
     verdicts = table(compared.store, "part_verdicts", run_id=compared.run_id)
     verdicts = verdicts[verdicts["model"] == runs[0].classifier.name].set_index("part_id")
     of_square = verdicts.loc[of_a]
-    only = of_square["verdict"].isin(["could but does not use", "cannot"])
+    only = of_square["verdict"].isin(ONLY)
     likeness = table(compared.store, "network_likeness", run_id=compared.run_id)
     likeness = likeness[(likeness["depth"] == 1) & (likeness["model"] == runs[0].classifier.name)].iloc[0]
     scores = np.array(likeness["rsvc_concepts"]) - np.array(likeness["rsvc_self_concepts"])
+    known = [learnt(run, class_id, squares) for run in runs]
     return {
-        **{f"accuracy_{x}": learnt(run, class_id, squares)["accuracy"] for x, run in zip("ab", runs, strict=True)},
-        **{f"by_square_{x}": learnt(run, class_id, squares)["by_square"] for x, run in zip("ab", runs, strict=True)},
+        **{f"{what}_{x}": each[what] for what in ("accuracy", "uses") for x, each in zip("ab", known, strict=True)},
         "parts_a": len(verdicts),
         "on_square_a": len(of_a),
         "on_square_b": len(of_b),
         "a_only": int(only.sum()),
         "verdicts": "; ".join(f"{k}: {v}" for k, v in of_square["verdict"].value_counts().items()) or "none",
-        "others_a_only": int(verdicts.drop(of_a)["verdict"].isin(["could but does not use", "cannot"]).sum()),
+        "others_a_only": int(verdicts.drop(of_a)["verdict"].isin(ONLY).sum()),
         "loss_a": round(float(of_square["own_loss"].max()), 3) if len(of_a) else None,
         "loss_b": round(float(of_square["other_loss"].max()), 3) if len(of_a) else None,
         "rsvc_mean": round(float(likeness["rsvc"]), 3),
@@ -153,17 +176,19 @@ def found_rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Print a row a seed, and in how many the square is A's alone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--train-images", type=int, default=60)
-    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = pd.DataFrame(found_rows(arguments))
     print(rows.to_string(index=False))
-    learned = rows["by_square_a"] >= LEAST_BY_SQUARE
-    print(f"A only: {(rows['a_only'] > 0).sum()} of {len(rows)} seeds; A learned the square in {learned.sum()}")
+    uses = (rows["uses_a"] >= LEAST_USED) & (rows["uses_b"] < LEAST_USED)
+    found = rows["a_only"] > 0
+    print(f"A only: {found.sum()} of {len(rows)} seeds; A uses the square and B does not in {uses.sum()}", end="")
+    print(f", of which found {(found & uses).sum()}")
 
 
 if __name__ == "__main__":
