@@ -53,7 +53,7 @@ def test_pages_show_what_is_lost_under_each_baseline(judged_site):
         for words, drop in zip(JUDGED.values(), DROPS.values(), strict=True):
             assert words in shown
             assert f"{drop:.0%}".replace("%", "\u202f%") in shown
-    assert "13\u202f% with noise around the mean colour" in text(judged_site, WIDE, "robin", "index.html")
+    assert "13\u202f% at worst, with noise around the mean colour" in text(judged_site, WIDE, "robin", "index.html")
     assert "under the worst baseline" in text(judged_site, WIDE, "robin", "index.html")
 
 
@@ -61,7 +61,9 @@ def test_an_image_says_whose_mask_it_is_and_where_it_does_not_do(judged_site):
     missed, reached = (text(judged_site, WIDE, "robin", f"robin_0{index}.jpg.html") for index in (0, 1))
     assert "feeds no summary" in missed
     assert "feeds no summary" not in reached
-    assert "extremal perturbation" in reached
+    assert "Made by extremal perturbations." in reached
+    assert "extremal perturbations" in text(judged_site, WIDE, "robin", "index.html")
+    assert "extremal" not in text(judged_site, WIDE, "broken", "index.html")
 
 
 def test_runs_that_did_not_ask_say_nothing(judged_site):

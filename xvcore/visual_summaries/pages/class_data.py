@@ -44,6 +44,8 @@ CLUSTER_COLUMNS = (
     "worst_baseline",
 )
 PART_COLUMNS = ("cluster_id", "part", "share", "random_share")
+OTHER_METHODS = {"extremal_perturbation": "extremal perturbations", "rise": "RISE"}
+"""Methods of masks besides sparse ones, in words."""
 REJECTIONS = {
     "support": "too few images",
     "mask": "the mask does not cover its region",
@@ -227,10 +229,11 @@ class ClassData:
         return _judged(lambda column: median(sharp[column]) if column in sharp and len(sharp) else None)
 
     @property
-    def mask_methods(self) -> list[str]:
-        """Methods that made the masks, where that is written."""
+    def other_method(self) -> str | None:
+        """The method that made the masks, in words; None where they are sparse ones, or it is not written."""
         sharp = self._sharp
-        return sorted(set(sharp["mask_method"].dropna())) if "mask_method" in sharp else []
+        named = list(sharp["mask_method"].dropna()) if "mask_method" in sharp else []
+        return OTHER_METHODS.get(str(named[0])) if named else None
 
     @property
     def _sharp(self) -> pd.DataFrame:
