@@ -322,7 +322,12 @@ def requests(folder: Path) -> Callable[[random.Random], Trial]:
         return Trial(f"{name}: {filled!r}"[:1000], do, allowed=(XvError, ValidationError))
 
     def of_flags(chance: random.Random, name: str) -> Trial:
-        given: dict[str, Any] = {"model": good["models"], "dataset": good["dataset"], "store": good["store"]}
+        second = ["partbirds_wide@random"] if name == "compare" else []
+        given: dict[str, Any] = {
+            "model": [*good["models"], *second],
+            "dataset": good["dataset"],
+            "store": good["store"],
+        }
         typed = {
             "classes": lambda: word(chance),
             "settings": lambda: [
@@ -332,7 +337,7 @@ def requests(folder: Path) -> Callable[[random.Random], Trial]:
             "device": lambda: word(chance),
             "shard": lambda: chance.choice((word(chance), f"{word(chance)}/{word(chance)}")),
             "dataset": lambda: f"partbirds?images={word(chance)}",
-            "model": lambda: [f"partbirds_narrow@random?seed={word(chance)}"],
+            "model": lambda: [f"partbirds_narrow@random?seed={word(chance)}", *second],
             "pool": lambda: word(chance),
             "ray_address": lambda: word(chance),
             "batch_size": lambda: chance.choice((1, 16, 10**9)),
