@@ -336,8 +336,8 @@ class RuleMode(TorchFunctionMode):
         taken = args[:1] if name in _TAKING else args[0] if isinstance(args[0], list | tuple) else args[:2]
         found = [self._sigmoids[id(each)] for each in taken if id(each) in self._sigmoids]
         # What is joined with another signal is one; joined with its like, or a number, it may still be a gate.
-        is_beside = name in _TAKING or all(isinstance(each, Tensor) and each.ndim == found[0][0].ndim for each in taken)
-        if found and is_beside and (name in _TAKING or len(found) < len(taken)):
+        is_beside = len({each.ndim if isinstance(each, Tensor) else None for each in taken}) == 1
+        if name in _TAKING or (is_beside and len(found) < len(taken)):
             self.met.unseen.update(f"{gate} as the signal of {name}" for _, gate in found)
 
     def _gate(self, func: Any, signal: Tensor, rest: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
