@@ -28,6 +28,10 @@ _MAYBE_ON_CPU = {"aten::index": 1, "aten::index_put": 1, "aten::index_put_": 1, 
 _COPIES = ("aten::_to_copy", "aten::copy_", "aten::copy")
 
 
+FACTORIES = ("tensor", "zeros", "ones", "full", "empty", "arange", "linspace", "eye")
+_TENSOR = torch.tensor
+
+
 class DeviceError(RuntimeError):
     """What CUDA would have refused."""
 
@@ -63,6 +67,9 @@ class Moved(torch.Tensor):
 
     def tolist(self) -> Any:
         return self.held.tolist()
+
+    def new_tensor(self, numbers: Any, **named: Any) -> torch.Tensor:
+        return _made_of_numbers(torch.Tensor.new_tensor, (self, numbers), named)
 
     def __repr__(self) -> str:
         return f"Moved({self.held!r})"
@@ -134,9 +141,11 @@ class _Names(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch.device or getattr(func, "__name__", "") == "device":
+            return func(*args, **kwargs)
         if func is torch.Tensor.cuda:
             return args[0].to(torch.device("meta"))
-        if func in (torch.tensor, torch.Tensor.new_tensor):
+        if func in (_TENSOR, torch.Tensor.new_tensor):
             return _made_of_numbers(func, args, kwargs)
         generator, device = kwargs.get("generator"), kwargs.get("device")
         if generator is not None and device is not None and _is_place(device) and generator.device.type == "cpu":
@@ -153,7 +162,7 @@ def _made_of_numbers(func: Callable[..., Any], args: Any, kwargs: Any) -> torch.
     named = {key: value for key, value in kwargs.items() if key != "device"}
     if like is not None:
         named.setdefault("dtype", like.dtype)
-    found = torch.tensor(numbers.held if isinstance(numbers, Moved) else numbers, **named)
+    found = _TENSOR(numbers.held if isinstance(numbers, Moved) else numbers, **named)
     return found.to(torch.device("meta") if _is_place(device) else device)
 
 
@@ -161,6 +170,19 @@ def _is_place(value: Any) -> bool:
     if isinstance(value, torch.device):
         return value.type == "cuda"
     return isinstance(value, str) and value.split(":")[0] == "cuda"
+
+
+def _placing(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Return a function that makes tensors on the pretended device, also where no mode sees it: in others' dispatch."""
+
+    def placing(*args: Any, **kwargs: Any) -> torch.Tensor:
+        if not _is_place(kwargs.get("device")):
+            return make(*args, **kwargs)
+        if make is _TENSOR:
+            return _made_of_numbers(make, args, kwargs)
+        return make(*args, **{**kwargs, "device": torch.device("meta")})
+
+    return placing
 
 
 def _pretending(run: Callable[..., None]) -> Callable[..., None]:
@@ -190,6 +212,8 @@ def accelerator() -> Iterator[torch.device]:
         }.items():
             patch.setattr(torch.cuda, name, lambda *_args, _value=value, **_kwargs: _value)
         patch.setattr(torch.accelerator, "current_accelerator", lambda **_kwargs: None)  # optimizers ask its stream
+        for name in FACTORIES:
+            patch.setattr(torch, name, _placing(getattr(torch, name)))
         run = concurrent.futures.thread._WorkItem.run
         patch.setattr(concurrent.futures.thread._WorkItem, "run", _pretending(run))
         kept = torch.__future__.get_overwrite_module_params_on_conversion()
@@ -199,3 +223,10 @@ def accelerator() -> Iterator[torch.device]:
                 yield PLACE
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(kept)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Run tests marked gpu on the pretended device, where this module is a plug-in: ``pytest -p accelerator -m gpu``."""
+    with accelerator() if item.get_closest_marker("gpu") else contextlib.nullcontext():
+        return (yield)

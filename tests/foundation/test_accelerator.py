@@ -80,3 +80,10 @@ def test_a_network_there_learns_what_it_learns_here():
 def test_threads_know_the_device_too():
     with accelerator() as place, ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: torch.zeros(2, device="cuda")).result().device == place
+
+
+def test_its_name_is_that_of_a_gpu():
+    with accelerator() as place:
+        assert torch.device("cuda", 0) == place
+        assert torch.zeros(1, device=torch.device("cuda")).is_cuda
+        assert not torch.zeros(1).is_cuda
