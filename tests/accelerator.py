@@ -207,7 +207,7 @@ def accelerator() -> Iterator[torch.device]:
             "empty_cache": None,
             "synchronize": None,
             "reset_peak_memory_stats": None,
-            "max_memory_allocated": 1,
+            "max_memory_allocated": 2**20,
             "is_bf16_supported": True,
         }.items():
             patch.setattr(torch.cuda, name, lambda *_args, _value=value, **_kwargs: _value)
