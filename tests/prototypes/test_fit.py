@@ -1,7 +1,10 @@
 """Laws of training a head: it learns, it goes on where it stopped, it prunes, and purity grows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from accelerator import accelerator
 
 from xvcore.prototypes.method.fit import Features, Fit, Probe, Recipe, prune, started
 from xvcore.prototypes.method.head import Head, HeadOptions
@@ -122,3 +125,15 @@ def test_purity_grows_and_nothing_else_moves(features):
     torch.testing.assert_close(
         purity_of(vectors, pairs[:, 0]), vectors[torch.arange(30), pairs[:, 0]] / vectors.norm(dim=1)
     )
+
+
+@pytest.mark.parametrize("kind", ["probe", "hard", "gumbel"])
+def test_on_an_accelerator_too_and_there_in_mixed_precision(features, kind):
+    train, held_out = parts(features)
+    with accelerator():
+        module = Probe(6, 3) if kind == "probe" else new_head(features, pooling=kind)
+        fit = Fit(module.to("cuda"), replace(RECIPE, epochs=2), seed=0)
+        history = fit(train, held_out)
+    assert len(history) == 2
+    assert all(weight.dtype == torch.float32 for weight in module.state_dict().values())
+    assert history[1]["loss"] < history[0]["loss"]

@@ -7,6 +7,7 @@ from torch import nn
 
 from xvcore.errors import XvError
 from xvcore.models import Architecture, Classifier, Preprocessing, load
+from xvcore.ops.full_precision import full_precision
 from xvcore.ops.relu_rules import BackwardRule
 from xvcore.ops.taps import unit_layers
 from xvcore.units.method.deconvnet import Deconvnet, Projections, cut
@@ -248,8 +249,9 @@ def test_a_gpu_projects_what_the_cpu_does(classifier, images):
     layer = layers_of(classifier)["relu:2"]
     seeds = torch.tensor([(unit, 4, 6) for unit in range(5)])
     expected = Deconvnet().project(classifier, layer, images, seeds)
-    found = Deconvnet().project(classifier.to("cuda"), layer, images.cuda(), seeds)
-    torch.testing.assert_close(found.pictures.cpu(), expected.pictures)
+    with full_precision():
+        found = Deconvnet().project(classifier.to("cuda"), layer, images.cuda(), seeds)
+    torch.testing.assert_close(found.pictures.cpu(), expected.pictures, rtol=1e-4, atol=1e-5)
 
 
 def test_contrast_clips_the_largest_values_and_keeps_the_others_in_proportion():

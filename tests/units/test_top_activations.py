@@ -10,6 +10,7 @@ from torch import nn
 
 from xvcore.errors import UnknownNameError, XvError
 from xvcore.models import Architecture, Classifier, Preprocessing, load
+from xvcore.ops.full_precision import full_precision
 from xvcore.store import SCHEMAS
 from xvcore.units.method.top_activations import TopActivations, UnitTops
 
@@ -323,7 +324,8 @@ def test_rows_are_those_of_the_tables(classifier, images):
 @pytest.mark.gpu
 def test_a_gpu_finds_the_same_places(classifier, images):
     moved = classifier.to("cuda")
-    found = scan(moved, images.cuda(), batches_of(range(N_IMAGES), 4)).top(IDS)
+    with full_precision():
+        found = scan(moved, images.cuda(), batches_of(range(N_IMAGES), 4)).top(IDS)
     expected = literal(classifier, images, KEPT)
     np.testing.assert_allclose(found["activation"], expected["activation"], rtol=1e-3)
 

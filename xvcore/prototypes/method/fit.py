@@ -212,7 +212,7 @@ class Fit:
             for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
                 group["lr"] = rate * (1 + math.cos(math.pi * done)) / 2
             maps, labels = train.maps[chosen].to(self._device), train.labels[chosen].to(self._device)
-            half = self.recipe.amp and self._device.type == "cuda"
+            half = self.recipe.amp and self._device.type == "cuda" and isinstance(self.module, Head)
             scores = self.module(maps.bfloat16() if half else maps.float()).float()
             loss = self._loss(scores, labels)
             if isinstance(self.module, Head) and self.recipe.sparsity:

@@ -137,8 +137,12 @@ class Head(nn.Module):
             self.raw.clamp_(min=0)
 
     def turned(self, maps: Channels) -> Channels:
-        """Return the maps of the prototypes, ``U Z``, of batch × positions × channels."""
-        return maps @ self.rotation.matrix().mT
+        """Return the maps of the prototypes, ``U Z``, of batch × positions × channels, in the type of U.
+
+        They are multiplied in the maps' own type.
+        """
+        rotation = self.rotation.matrix()
+        return (maps @ rotation.mT.to(maps.dtype)).to(rotation.dtype)
 
     def forward(self, maps: Channels) -> Scores:
         """Return the logits of maps, batch × positions × channels."""
