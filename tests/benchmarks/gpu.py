@@ -315,6 +315,9 @@ class Jpegs:
     """Drawn photographs: smooth fields with some noise, as large as ImageNet's are on average."""
 
     files: Mapping[str, bytes]
+    name: str = "drawn"
+    split: str = "all"
+    classes: tuple = ()
 
     @classmethod
     def drawn(cls, n: int) -> "Jpegs":
@@ -332,8 +335,14 @@ class Jpegs:
             files.append(file.getvalue())
         return cls({str(number): files[number % len(files)] for number in range(n)})
 
+    def images(self, class_id: str) -> tuple:
+        return ()
+
     def read(self, record) -> bytes:
         return self.files[record.image_id]
+
+    def parts(self, class_id: str) -> tuple:
+        return ()
 
 
 def decoding(bench: Bench) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """Weights files: read safely, unwrapped, fitted strictly to an architecture."""
 
 import hashlib
+import io
 import logging
 import pickle
 import re
@@ -12,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -266,7 +267,7 @@ def _read_torch(path: Path) -> Any:
     return content
 
 
-def check_records(path: Path | BinaryIO) -> None:
+def check_records(path: Path | io.BytesIO) -> None:
     """Raise where a record of an archive is not what was written: torch reads past their checksums.
 
     A checksum of 0 stands for none: torch can be told to write so. Files of torch before 1.6 have none at all.
