@@ -33,6 +33,8 @@ QUICK = {
 }
 """An analysis that is not named runs with its defaults."""
 NAMES = list(analyses)
+BRIEF = ("accuracy", "error_consistency", "evolution", "masking", "scrambling", "transfer")
+"""Analyses of which every law is looked at by default; those of the others are slow tests."""
 NARROW, WIDE = (f"partbirds_{name}@random?classes=3" for name in ("narrow", "wide"))
 SECOND = {
     "evolution": f"{NARROW}&seed=1&name=partbirds_wide",
@@ -88,7 +90,7 @@ def files(store: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in parts}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES, *BRIEF))
 def test_it_writes_rows_of_its_table(name: str, done) -> None:
     store, owner, runs = done(name)
     opened, table = Store(store), SCHEMAS[name]
@@ -106,7 +108,7 @@ def test_it_writes_rows_of_its_table(name: str, done) -> None:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES, *BRIEF))
 def test_its_figures_show_both_networks_together(name: str, done) -> None:
     store, owner, runs = done(name)
     opened = Store(store)
@@ -122,7 +124,7 @@ def test_its_figures_show_both_networks_together(name: str, done) -> None:
         assert all(opened.classes_of("figures", run.run_id) for run in runs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES, *BRIEF))
 def test_it_does_nothing_when_it_is_run_again(name: str, done) -> None:
     store, owner, runs = done(name)
     before = files(store)

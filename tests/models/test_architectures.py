@@ -12,18 +12,17 @@ from xvcore.errors import ParameterError, UnknownNameError, XvError
 from xvcore.models import architectures, find, load
 from xvcore.models.catalogue import names
 
-TORCHVISION = ["mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "resnet18", "shufflenet_v2_x0_5"]
-TORCHVISION += ["squeezenet1_1"]
+TORCHVISION = ["mobilenet_v2", "mobilenet_v3_small", "resnet18", "squeezenet1_1"]
 TIMM = [
     "test_convnext",
     "test_efficientnet",
     "test_resnet",
     "test_vit",
     "test_maxvit",
-    "resnet10t",
     "vit_tiny_patch16_224",
 ]
 LARGE = ["alexnet", "convnext_tiny", "efficientnet_v2_s", "inception_v3", "maxvit_t", "resnet50", "swin_t", "swin_v2_t"]
+LARGE += ["mnasnet0_5", "regnet_x_400mf", "shufflenet_v2_x0_5", "timm/resnet10t"]
 LARGE += ["densenet121", "efficientnet_b0", "googlenet", "squeezenet1_0", "vit_b_32"]
 LARGE += ["vgg11_bn", "vgg16", "vit_b_16", "wide_resnet50_2", "timm/swin_tiny_patch4_window7_224", "timm/dm_nfnet_f0"]
 LARGE += ["timm/deit_tiny_distilled_patch16_224", "timm/levit_128s", "timm/xcit_nano_12_p16_224", "timm/mixer_s32_224"]

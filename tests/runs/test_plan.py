@@ -277,6 +277,7 @@ def test_measured_seconds_are_borne_out_within_a_factor_of_three(measured_and_ru
     assert 1 / 3 < plan.seconds / seconds < 3
 
 
+@pytest.mark.slow
 def test_networks_that_share_the_proposals_pay_for_them_once(tmp_path: Path) -> None:
     runs = [opened(tmp_path, model=f"partbirds_{name}@random?classes=3") for name in ("narrow", "wide")]
     first, second = planned(runs, CLASSES[:1], measure=2).works
