@@ -115,10 +115,7 @@ class ClassesRequest(BaseModel):
             Weights that do not fit, two networks of one name, one that the method is not for, a class that no output
             stands for.
         """
-        runs = [opened(spec) for spec in self.specs()]
-        check_names(runs)
-        check_networks(runs)
-        check_targets(runs, [info.class_id for info in chosen_classes(runs[0].dataset, self.classes)])
+        checked(self)
         return self
 
     def chosen(self) -> Settings:
@@ -226,11 +223,7 @@ def do_classes(
     after : called when the tables of every network are published, also where classes failed
     """
     specs = request.specs()
-    runs = [opened(spec) for spec in specs]
-    check_names(runs)
-    check_networks(runs)
-    classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
-    check_targets(runs, classes)
+    runs, classes = checked(request)
     unfinished = {spec.model: run for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)}
     with watched(unfinished.values()):
         with place_of(request.fan_out, shard_flow) as place:
@@ -297,6 +290,16 @@ def _failures(run: Run[Settings], classes: Sequence[str], state: State) -> list[
             reason = pipeline.reason_of_failure(run, class_id) or f"{state.name}: {state.message}"
             lines.append(f"{run.classifier.name} {class_id}: {reason}")
     return lines
+
+
+def checked(request: ClassesRequest) -> tuple[list[Run[Settings]], list[str]]:
+    """Return the runs of a request and the ids of its classes; refused is what :meth:`ClassesRequest.ready` names."""
+    runs = [opened(spec) for spec in request.specs()]
+    check_names(runs)
+    check_networks(runs)
+    classes = [info.class_id for info in chosen_classes(runs[0].dataset, request.classes)]
+    check_targets(runs, classes)
+    return runs, classes
 
 
 def check_targets(runs: list[Run[Settings]], classes: list[str]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 NOTHING_YET = b"<!doctype html><title>xv</title><p>No report has been written yet; every finished run writes one.\n"
 
@@ -44,7 +44,7 @@ def serve(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer((host, port), partial(Site, directory=str(folder)))
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Serve a folder until the process is ended."""
     parser = argparse.ArgumentParser(description="the files of one folder, and nothing else")
     parser.add_argument("port", type=int)
@@ -53,7 +53,6 @@ def main() -> NoReturn:
     asked = parser.parse_args()
     with serve(asked.directory, asked.bind, asked.port) as server:
         server.serve_forever()
-    raise SystemExit
 
 
 if __name__ == "__main__":

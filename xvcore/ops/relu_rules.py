@@ -330,8 +330,10 @@ class RuleMode(TorchFunctionMode):
 
     def _note_signals(self, func: Any, args: tuple[Any, ...]) -> None:
         """Count sigmoids and the like that a layer takes: these are activations, and no gates."""
+        if not self._sigmoids or not args:
+            return
         name = _plain_name(func)
-        if not self._sigmoids or not args or name not in (*_TAKING, *_JOINING):
+        if name not in _TAKING and name not in _JOINING:
             return
         taken = args[:1] if name in _TAKING else args[0] if isinstance(args[0], list | tuple) else args[:2]
         found = [self._sigmoids[id(each)] for each in taken if id(each) in self._sigmoids]
