@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -79,3 +82,15 @@ def test_the_data_dictionary_says_how_maps_are_added_up():
         has_maps = any(column.type == MAP for column in SCHEMAS[name].columns)
         assert ("cast first" in sections[name]) == has_maps, name
     assert "np.float32" in sections["evidence"]
+
+
+def columns_when_imported(*families):
+    """Return the columns of ``class_runs`` in a process that imports the tables of these families first."""
+    lines = [f"import xvcore.{family}.tables" for family in families]
+    lines += ["from xvcore.store.schema import SCHEMAS", "print(*SCHEMAS['class_runs'].names)"]
+    return subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_record_of_a_class_has_one_order_of_columns_whichever_family_was_imported_first():
+    families = ("visual_summaries", "prototypes", "comparison")
+    assert columns_when_imported(*families) == columns_when_imported(*reversed(families))

@@ -135,12 +135,23 @@ def declare(*tables: Table) -> None:
         SCHEMAS.register(table.name)(table)
 
 
+_COUNTS: dict[str, tuple[Column, ...]] = {}
+"""What each family counts, by the name of its first column."""
+
+
 def count_in_record(*columns: Column) -> None:
-    """Add counts of a family to the record of a class, ``class_runs``; other families leave them empty."""
+    """Add counts of a family to the record of a class, ``class_runs``; other families leave them empty.
+
+    The columns of a family stay together, and families stand in the order of their first columns' names, so that the
+    table is the same whichever of them was imported first.
+    """
+    _COUNTS[columns[0].name] = columns
 
     def with_counts(record: Table) -> Table:
         place = record.names.index("seconds")
-        return dataclasses.replace(record, columns=(*record.columns[:place], *columns, *record.columns[place:]))
+        before = (column for column in record.columns[:place] if not column.role)
+        counts = (column for first in sorted(_COUNTS) for column in _COUNTS[first])
+        return dataclasses.replace(record, columns=(*before, *counts, *record.columns[place:]))
 
     SCHEMAS.amend("class_runs", with_counts)
 
