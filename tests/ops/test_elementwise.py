@@ -88,6 +88,9 @@ IN_OTHER_WORDS = {
     "sign": lambda x: x * (x.sign() + 1) / 2,
     "operator": torch.ops.aten.relu,
     "threshold": lambda x: torch.maximum(x, torch.full((1, 4, 1, 1), 0.1)),
+    "largest": lambda x: torch.stack([x, torch.zeros_like(x)]).max(0).values,
+    "largest of either": lambda x: torch.stack([torch.zeros_like(x), x], -1).amax(-1),
+    "mask of another library": lambda x: x * torch.from_numpy((x.numpy(force=True) > 0).astype("float32")),
 }
 BY_HAND = {
     "hard swish": lambda x: x * F.relu6(x + 3) / 6,
@@ -97,6 +100,7 @@ BY_HAND = {
     "mish": lambda x: x * torch.tanh(torch.log1p(torch.exp(x))),
     "leaky": lambda x: torch.where(x > 0, x, 0.1 * x),
     "leaky maximum": lambda x: torch.maximum(x, 0.1 * x),
+    "leaky largest": lambda x: torch.stack([0.1 * x, x]).max(0).values,
     "parametric": lambda x: F.relu(x) - 0.2 * F.relu(-x),
     "squared": lambda x: F.relu(x) ** 2,
     "softplus": lambda x: torch.log1p(torch.exp(x)),

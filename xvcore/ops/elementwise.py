@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -76,6 +77,15 @@ class _Function:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class _Stack:
+    """Functions of one root, and constants, beside each other along an axis."""
+
+    function: _Function
+    axis: int
+    tables: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Call:
     """An operator and what it is given."""
 
@@ -106,7 +116,8 @@ class Elementwise(TorchDispatchMode):
         self._hear = hear
         self._is_quiet = False
         self._functions: Any = WeakTensorKeyDictionary()
-        self._memory = {_memory(image)}
+        self._stacks: Any = WeakTensorKeyDictionary()
+        self._memory = {_memory(image)}  # weak: the data goes, and its place is not another tensor's meanwhile
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -138,9 +149,13 @@ class Elementwise(TorchDispatchMode):
                 self._memory.discard(_memory(tensor))
             return result
         call = _Call(func, name, args, named)
-        function = None if self._is_quiet else self._made(call, taken, functions, made)
+        function = None
+        if not self._is_quiet:
+            function = self._made(call, taken, functions, made) or self._largest(call, taken)
+            self._masked(call, taken, made)
         if function is None and not self._is_quiet:
             self._taken(name, taken, functions)
+            self._stack(call, functions, made)
         for tensor in made:
             self._memory.add(_memory(tensor))
             if not tensor.is_floating_point() and tensor.dtype != torch.bool:
@@ -198,6 +213,44 @@ class Elementwise(TorchDispatchMode):
         known = before.known if before is not None else self._line(functions[0])
         is_known = all(each.is_known for each in functions) and table.is_floating_point() and _is_line(table, known)
         return _Function(root, table, table if is_known else known, is_known, operators)
+
+    def _stack(self, call: "_Call", functions: list[_Function], made: list[Tensor]) -> None:
+        """Keep what functions of one root, and constants that are one number, are beside each other."""
+        parts = list(_tensors(call.args[:1]))
+        if call.name != "stack" or any(each.root is not functions[0].root for each in functions):
+            return
+        tables = []
+        for part in parts:
+            function = self._functions.get(part)
+            if function is None and part.amin() != part.amax():
+                return
+            constant = part.double().flatten()[0].expand_as(functions[0].table)
+            tables.append(constant if function is None else function.table)
+        axis = call.args[1] if len(call.args) > 1 else 0
+        self._stacks[made[0]] = _Stack(functions[0], axis % made[0].ndim, tuple(tables))
+
+    def _largest(self, call: "_Call", taken: list[Tensor]) -> _Function | None:
+        """Return the largest of values that are beside each other, as a function of what these are functions of."""
+        stack = self._stacks.get(taken[0])
+        if call.name not in ("max", "amax") or stack is None or len(call.args) != 2:  # noqa: PLR2004
+            return None
+        axes = call.args[1] if isinstance(call.args[1], list | tuple) else [call.args[1]]
+        if [axis % taken[0].ndim for axis in axes] != [stack.axis]:
+            return None
+        function, table = stack.function, torch.stack(stack.tables).amax(0)
+        is_known = function.is_known and _is_line(table, function.known)
+        operators = (*function.operators, "stack", call.name)
+        return _Function(function.root, table, table if is_known else function.known, is_known, operators)
+
+    def _masked(self, call: "_Call", taken: list[Tensor], made: list[Tensor]) -> None:
+        """Tell of a rectifier whose mask was made outside of torch, and comes as a constant."""
+        if call.name.rstrip("_") not in ("mul", "where", "masked_fill") or len(taken) != 1 or len(made) != 1:
+            return
+        (signal,), (result,) = taken, made
+        others = [each for each in _tensors(call.args) if each is not signal and each.shape == result.shape]
+        is_like = others and signal.is_floating_point() and signal.shape == result.shape and (signal < 0).any()
+        if is_like and torch.equal(result, signal.clamp(min=0)):
+            self._hear("rectifier", f"{call.name} of a mask", signal, result)
 
     def _line(self, function: _Function) -> Tensor:
         """Return the table of the root itself."""
@@ -267,8 +320,8 @@ def _is_rectifier(slopes: Tensor, is_told: Tensor) -> bool:
     return bool(is_like.any()) and bool(is_told.any())
 
 
-def _memory(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+def _memory(tensor: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
