@@ -125,6 +125,26 @@ def test_its_figures_show_both_networks_together(name: str, done) -> None:
 
 
 @pytest.mark.parametrize("name", some(NAMES, *BRIEF))
+def test_its_findings_are_sentences_of_networks_with_numbers(name: str, done) -> None:
+    store, owner, runs = done(name)
+    opened, models = Store(store), {run.classifier.name for run in runs}
+    assert opened.has("findings", owner, "runs")
+    found = opened.read("findings", owner, "runs")
+    assert set(" + ".join(found["model"]).split(" + ")) >= (models if len(found) else set())
+    for row in found.itertuples():
+        assert row.sentence.endswith((".", ").")), row.sentence
+        assert set(row.model.split(" + ")) <= models
+        assert row.n > 0
+        assert pd.isna(row.low) or row.low <= row.value <= row.high
+        if pd.isna(row.null_value):
+            assert pd.isna(row.holds)
+        elif not pd.isna(row.p_value):
+            assert row.holds == (row.p_value <= 0.05)
+        else:
+            assert row.holds == (not pd.isna(row.low) and not row.low <= row.null_value <= row.high)
+
+
+@pytest.mark.parametrize("name", some(NAMES, *BRIEF))
 def test_it_does_nothing_when_it_is_run_again(name: str, done) -> None:
     store, owner, runs = done(name)
     before = files(store)

@@ -1,8 +1,8 @@
 """What an analysis is: a published question that whole classes are asked, answered as a table and as figures.
 
-An analysis is one module of :mod:`xvcore.stages.analyses`, and a run like any other: its settings *are* the
-analysis of :mod:`xvcore.analyses` with the choice of images added, so that they are called on the images; one stage
-writes the rows of a class; what concerns all classes, or several networks, is drawn and joined by
+An analysis is one module of :mod:`xvcore.analyses.runs`, and a run like any other: its settings *are* the question of
+:mod:`xvcore.analyses.questions` with the choice of images added, so that they are called on the images; one stage
+writes the rows of a class; what concerns all classes, or several networks, is drawn, told and joined by
 :func:`xvcore.analyses.compare.compare` from the tables of the finished classes.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from xvcore.analyses.findings import Finding
 from xvcore.analyses.questions.scores import Sample
 from xvcore.registry import Registry
 from xvcore.runs.images import batches, passed_images, records
@@ -91,6 +92,7 @@ class Analysis:
     stages : after *predict*, which every analysis begins with; none where the predictions are all it reads
     figures : draws what was found, for one network or several
     join : rows over all classes or over several networks, by table; None where every table is of a class
+    findings : sentences that the tables bear, for one network or several; None where there are none to say
     least_networks : networks that it takes to answer the question
     """
 
@@ -98,6 +100,7 @@ class Analysis:
     stages: tuple[Stage, ...]
     figures: Callable[[Results], Iterator[Figure]]
     join: Callable[[Results], Mapping[str, pd.DataFrame]] | None = None
+    findings: Callable[[Results], Iterator[Finding]] | None = None
     least_networks: int = 1
 
     @property

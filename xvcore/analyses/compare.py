@@ -1,4 +1,4 @@
-"""Figures and tables over all classes of a run, or over the runs of several networks; class tables → figures, ….
+"""Figures, findings and tables over all classes of a run, or over the runs of several networks.
 
 One network: they carry the run's own id. Several: the runs stay what they are, one a network, and what compares them
 carries an id of its own, a digest of theirs; ``comparisons`` says which. So comparing costs no second pass of any
@@ -8,12 +8,14 @@ SVG goes into the table ``figures``, not into files beside it: a figure appears 
 an object store alike, is published, copied and queried with the run it belongs to, and a page takes the text as it is.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from xvcore.analyses.analysis import Figure, Results, analyses
+from xvcore.analyses.findings import Finding
 from xvcore.errors import XvError
 from xvcore.keys import digest, slug
 from xvcore.runs.images import records
@@ -49,11 +51,14 @@ def compare(runs: Sequence[Run[Any]]) -> str:
     ]
     if not results.class_ids or _is_made_of(runs[0], owner, made_of):
         return owner
-    if len(runs) >= analysis.least_networks:
+    is_enough = len(runs) >= analysis.least_networks
+    if is_enough:
         for table, frame in (analysis.join(results) if analysis.join else {}).items():
             _write_shards(runs, owner, table, records(frame))
         figures = [_drawn(figure) for figure in analysis.figures(results)]
         _write_shards(runs, owner, "figures", figures)
+    found = list(analysis.findings(results)) if analysis.findings and is_enough else []
+    store.write("findings", owner, "runs", [_row(owner, *each) for each in enumerate(found)])
     store.write("comparisons", owner, "runs", made_of)
     return owner
 
@@ -97,9 +102,14 @@ def _finished(runs: Sequence[Run[Any]]) -> list[str]:
 
 
 def _is_made_of(run: Run[Any], owner: str, made_of: list[dict[str, Any]]) -> bool:
-    if not run.store.has("comparisons", owner, "runs"):
+    if not run.store.has("comparisons", owner, "runs") or not run.store.has("findings", owner, "runs"):
         return False
     return records(run.store.read("comparisons", owner, "runs")) == made_of
+
+
+def _row(owner: str, position: int, finding: Finding) -> dict[str, Any]:
+    row = dataclasses.asdict(finding)
+    return {"run_id": owner, "position": position, "holds": finding.holds, "null_value": row.pop("null"), **row}
 
 
 def _drawn(figure: Figure) -> dict[str, Any]:

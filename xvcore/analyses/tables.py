@@ -52,6 +52,26 @@ declare(
         shard="name",
     ),
     Table(
+        "findings",
+        "What an analysis found in one network or in several, a sentence a row with the numbers that bear it.",
+        (
+            OWNER,
+            key("model", "the network; several are joined by +"),
+            count("position", "place among the findings, from 0"),
+            text("sentence", "in words"),
+            text("measure", "what value is"),
+            real("value", "what was found"),
+            real("low", "lower end of its 95 % interval", nullable=True),
+            real("high", "upper end of the same", nullable=True),
+            real("null_value", "what it would be if there were nothing to find", nullable=True),
+            real("p_value", "of a test of that; missing where the interval tells", SHARE, nullable=True),
+            flag("holds", "whether there is something to find; missing where nothing is tested", nullable=True),
+            count("n", "images, or what else the interval or the test is over"),
+        ),
+        grain=("run_id", "position"),
+        shard=None,
+    ),
+    Table(
         "comparisons",
         "What figures and joined tables were made of, one row a network; written last.",
         (

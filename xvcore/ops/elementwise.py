@@ -232,7 +232,7 @@ class Elementwise(TorchDispatchMode):
     def _largest(self, call: "_Call", taken: list[Tensor]) -> _Function | None:
         """Return the largest of values that are beside each other, as a function of what these are functions of."""
         stack = self._stacks.get(taken[0])
-        if call.name not in ("max", "amax") or stack is None or len(call.args) != 2:  # noqa: PLR2004
+        if call.name not in ("max", "amax") or stack is None or len(call.args) != 2:
             return None
         axes = call.args[1] if isinstance(call.args[1], list | tuple) else [call.args[1]]
         if [axis % taken[0].ndim for axis in axes] != [stack.axis]:

@@ -3,14 +3,17 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import ClassVar
 
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
+from xvcore.analyses.findings import Finding, only_one, p_words, share
 from xvcore.analyses.questions.accuracy import Throughput, TopAccuracy
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
 from xvcore.parameters import parameter
+from xvcore.report.wording import plural
 from xvcore.runs.settings import ClassSettings
 
 
@@ -43,6 +46,32 @@ def figures(results: Results) -> Iterator[Figure]:
     yield Figure("speed", "Accuracy and speed", partial(_chart, results))
 
 
+def findings(results: Results) -> Iterator[Finding]:
+    """Say how many images each network recognises, and of each two which recognises more."""
+    right = results.read("predictions", ["model", "class_id", "image_id", "rank_target"])
+    right = right.dropna(subset=["rank_target"]).assign(right=lambda frame: frame["rank_target"] == 1)
+    for model, rows in right.groupby("model", sort=False):
+        found = share(int(rows["right"].sum()), len(rows))
+        sentence = f"{model} recognises {found.percent} of {plural(len(rows), 'image')}."
+        yield Finding.of(model, "share of images recognised", found).saying(sentence)
+    wide = right.pivot_table(index=["class_id", "image_id"], columns="model", values="right", aggfunc="first").dropna()
+    for a, b in combinations(results.models if len(results.runs) > 1 else (), 2):
+        first, second = wide[a].astype(bool), wide[b].astype(bool)
+        if first.sum() < second.sum():
+            a, b, first, second = b, a, second, first  # noqa: PLW2901
+        n_first, n_second = int((first & ~second).sum()), int((second & ~first).sum())
+        p = only_one(n_first, n_second)
+        yield Finding(
+            f"{a} + {b}",
+            f"{a} alone recognises {plural(n_first, 'image')}, {b} alone {n_second} ({p_words(p)}).",
+            "share of all images by which the first recognises more",
+            (n_first - n_second) / max(len(wide), 1),
+            null=0.0,
+            p_value=p,
+            n=len(wide),
+        )
+
+
 def _chart(results: Results) -> str:
     series = []
     for k, rows in results.joined("accuracy").groupby("k"):
@@ -61,4 +90,4 @@ def _by_k(settings: AccuracyOfClasses, predictions: pd.DataFrame, by: list[str])
     return pd.concat(parts, ignore_index=True)
 
 
-analyses.register("accuracy")(Analysis(AccuracyOfClasses, (), figures, join))
+analyses.register("accuracy")(Analysis(AccuracyOfClasses, (), figures, join, findings))

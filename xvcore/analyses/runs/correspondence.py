@@ -1,5 +1,6 @@
 """Correspondence: whether features change alike when the same part is hidden in several images of a class."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -8,9 +9,12 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
+from xvcore.analyses.findings import LEVEL, Finding
 from xvcore.analyses.questions.correspondence import RANDOM, Correspondence
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
+from xvcore.comparison.method.resampling import holm
 from xvcore.errors import XvError
+from xvcore.report.wording import plural
 from xvcore.runs.images import passed_images, pictures, records
 from xvcore.runs.parts import parts_in_input
 from xvcore.runs.run import Progress, Run
@@ -53,6 +57,23 @@ def figures(results: Results) -> Iterator[Figure]:
         yield Figure(reading, f"Correspondence: {what}", partial(_chart, table[table["reading"] == reading], what))
 
 
+def findings(results: Results) -> Iterator[Finding]:
+    """Say of each network and layer which parts are treated alike in several images, more than random regions are."""
+    table = results.read("correspondence", [*COLUMNS, "p_value", "n_pairs"])
+    table = table[(table["reading"] == next(iter(SHOWN))) & table["p_value"].notna()]
+    for (model, layer), rows in table.groupby(["model", "layer"], sort=False):
+        adjusted = holm(rows["p_value"].to_numpy(float))
+        alike = rows[adjusted <= 1 - LEVEL]
+        parts = Counter(alike["part"].astype(str)).most_common()
+        told = ", ".join(f"{part} ({plural(number, 'class', 'classes')})" for part, number in parts)
+        how = f"changes alike when these are hidden: {told}" if parts else "is not seen to change alike for any part"
+        sentence = (
+            f"{layer} of {model} {how} ({plural(len(rows), 'test')} against random regions, held for all together)."
+        )
+        p, measure = float(adjusted.min()), "share of parts treated alike"
+        yield Finding(str(model), sentence, measure, len(alike) / len(rows), null=0.0, p_value=p, n=len(rows))
+
+
 def _chart(table: pd.DataFrame, what: str) -> str:
     parts = sorted(dict.fromkeys(table["part"]), key=lambda part: part == RANDOM)
     series = []
@@ -66,5 +87,5 @@ def _chart(table: pd.DataFrame, what: str) -> str:
 
 
 analyses.register("correspondence")(
-    Analysis(CorrespondenceOfClasses, (Stage("analyse", "correspondence", correspond),), figures)
+    Analysis(CorrespondenceOfClasses, (Stage("analyse", "correspondence", correspond),), figures, findings=findings)
 )

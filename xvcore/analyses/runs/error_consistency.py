@@ -1,5 +1,6 @@
 """Error consistency: whether two networks fail on the same classes and on the same images."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,10 @@ from typing import ClassVar
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
+from xvcore.analyses.findings import CRITICAL, Estimate, Finding
 from xvcore.analyses.questions.error_consistency import ErrorConsistency, class_figure, class_title
+from xvcore.report.wording import plural
+from xvcore.runs.images import records
 from xvcore.runs.settings import ClassSettings
 
 COLUMNS = ["model", "class_id", "image_id", "rank_target"]
@@ -37,4 +41,21 @@ def figures(results: Results) -> Iterator[Figure]:
         yield Figure(f"{a} {b}", f"{class_title(k)}: {a} and {b}", partial(class_figure, accuracy, a, b, k))
 
 
-analyses.register("error_consistency")(Analysis(ErrorConsistencyOfClasses, (), figures, join, least_networks=2))
+def findings(results: Results) -> Iterator[Finding]:
+    """Say of each two networks whether they fail on the same images; the interval is that of large samples."""
+    for row in records(join(results)["error_consistency"]):
+        kappa, n = row["kappa"], row["n_images"]
+        if kappa is None or not n or row["expected"] >= 1:
+            continue
+        half = CRITICAL * math.sqrt(row["observed"] * (1 - row["observed"]) / n) / (1 - row["expected"])
+        found = Estimate(kappa, kappa - half, kappa + half, n) if half else Estimate(kappa, None, None, n)
+        a, b = row["model_a"], row["model_b"]
+        told = Finding.of(f"{a} + {b}", "Cohen's kappa of their errors", found, 0.0)
+        how = ("more" if kappa > 0 else "less") + " often than by chance"
+        same = f"fail on the same images {how}" if told.holds else "are not seen to fail on the same images"
+        yield told.saying(f"{a} and {b} {same}: κ = {found.words}, {plural(n, 'image')}.")
+
+
+analyses.register("error_consistency")(
+    Analysis(ErrorConsistencyOfClasses, (), figures, join, findings, least_networks=2)
+)

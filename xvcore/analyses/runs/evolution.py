@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.findings import Finding
 from xvcore.analyses.questions.evolution import Evolution, Highest, movement
 from xvcore.analyses.questions.figures import COLOURS, Frame, Series, line_chart
 from xvcore.analyses.questions.scores import Sample
@@ -22,6 +23,8 @@ from xvcore.runs.images import records
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ImageSettings
 
+NEAR = 0.1
+"""Distance, one minus the correlation over the images, at which a unit counts as near its final state."""
 Shown = Literal["distance_final", "jumped_share"]
 TITLES: dict[Shown, str] = {
     "distance_final": "Distance of the units to their final state",
@@ -80,6 +83,23 @@ def figures(results: Results) -> Iterator[Figure]:
         yield Figure(value, title, partial(_chart, moved, results.models, value))
 
 
+def findings(results: Results) -> Iterator[Finding]:
+    """Say when the units of the first and of the last layer have come near their final state; no sample, all units."""
+    moved = movement(join(results)["evolution"])
+    layers = list(dict.fromkeys(moved["layer"]))
+    for layer in dict.fromkeys((layers[0], layers[-1])):
+        rows = moved[moved["layer"] == layer].sort_values("checkpoint")
+        near = rows[rows["distance_final"] <= NEAR]
+        if near.empty:
+            continue
+        first = int(near["checkpoint"].iloc[0])
+        name = results.models[first - 1]
+        sentence = (
+            f"Units of {layer} are within {NEAR} of their final state (one minus the correlation) from {name} on."
+        )
+        yield Finding(" + ".join(results.models), sentence, "first such checkpoint", float(first), n=len(results.runs))
+
+
 def _state(results: Results, run: Run[Any]) -> tuple[list[str], dict[str, Highest]]:
     """Return the ids of the images, and the highest activations of one checkpoint by layer."""
     ids: dict[str, list[str]] = {}
@@ -110,5 +130,7 @@ def _chart(moved: pd.DataFrame, models: list[str], value: Shown) -> str:
 
 
 analyses.register("evolution")(
-    Analysis(EvolutionOverClasses, (image_by_image("evolution_scans", rows),), figures, join, least_networks=2)
+    Analysis(
+        EvolutionOverClasses, (image_by_image("evolution_scans", rows),), figures, join, findings, least_networks=2
+    )
 )

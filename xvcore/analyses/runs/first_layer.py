@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.findings import Finding
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
 from xvcore.analyses.questions.first_layer import FirstLayers, filters_of
 from xvcore.analyses.questions.picture_grid import Cell, picture_grid
@@ -62,6 +63,19 @@ def figures(results: Results) -> Iterator[Figure]:
         yield Figure(f"filters {run.classifier.name}", title, partial(_filters, results, run, title))
 
 
+def findings(results: Results) -> Iterator[Finding]:
+    """Count what ails the filters of each network's first convolution; these are all its filters, no sample."""
+    table = results.joined("first_layer")
+    for (model, layer), rows in table.groupby(["model", "layer"], sort=False):
+        ill = {word: int(rows[f"is_{word}"].sum()) for word in ("dead", "duplicate", "aliasing", "dominant")}
+        told = ", ".join(f"{number} {word}" for word, number in ill.items() if number) or "none of these"
+        sentence = (
+            f"Of the {len(rows)} filters of {layer} in {model} are dead, duplicate, aliasing or dominant: {told}."
+        )
+        n_ill = int(rows[[f"is_{word}" for word in ill]].any(axis=1).sum())
+        yield Finding(str(model), sentence, "share of filters with a fault", n_ill / len(rows), n=len(rows))
+
+
 def _frequencies(results: Results) -> str:
     table = results.joined("first_layer")
     series = []
@@ -95,5 +109,5 @@ def _filters(results: Results, run: Run[FirstLayersOverClasses], title: str) -> 
 
 
 analyses.register("first_layer")(
-    Analysis(FirstLayersOverClasses, (image_by_image("first_layer_scans", rows),), figures, join)
+    Analysis(FirstLayersOverClasses, (image_by_image("first_layer_scans", rows),), figures, join, findings)
 )

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.findings import Estimate, Finding
 from xvcore.analyses.questions.interactions import (
     InteractionCurve,
     InteractionTest,
@@ -15,6 +17,7 @@ from xvcore.analyses.questions.interactions import (
 )
 from xvcore.analyses.questions.scores import Sample
 from xvcore.parameters import parameter
+from xvcore.report.wording import percent, plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings
 
@@ -45,4 +48,25 @@ def figures(results: Results) -> Iterator[Figure]:
     yield Figure("departure", "Departure of the summed drops from the joint drop", lambda: departure_figure(curves()))
 
 
-analyses.register("interactions")(Analysis(InteractionsOfClasses, (image_by_image("interactions", rows),), figures))
+def findings(results: Results) -> Iterator[Finding]:
+    """Say of each network whether parts side by side, and parts far apart, interact: a correlation of 1 is none."""
+    table = results.read("interactions", ["model", "image_id", "gap_px", "sum_of_drops", "joint_drop"])
+    curves = results.settings.curve(table)
+    for model, rows in curves.groupby("model", sort=False):
+        for row in (rows.iloc[0], rows.iloc[-1])[: len(rows)]:
+            if not np.isfinite(row["low"]):
+                continue
+            value, low, high = (float(row[name]) for name in ("correlation", "low", "high"))
+            found = Estimate(value, low, high, int(row["n_images"]))
+            where = "side by side" if row["gap_px"] == 0 else f"{row['gap_px']:.0f} px apart"
+            sentence = (
+                f"Parts {where}: what they cost {model} one by one and what they cost together correlate by "
+                f"{found.words}, where 1 is no interaction; the sums are off by {percent(float(row['departure']))} "
+                f"({plural(found.n, 'image')})."
+            )
+            yield Finding.of(model, "correlation of summed and joint drop", found, 1.0).saying(sentence)
+
+
+analyses.register("interactions")(
+    Analysis(InteractionsOfClasses, (image_by_image("interactions", rows),), figures, findings=findings)
+)

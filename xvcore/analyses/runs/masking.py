@@ -10,13 +10,22 @@ import torch
 import torch.nn.functional as F
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.attributions import Gradient, IntegratedGradients
-from xvcore.analyses.questions.masking import Attribution, PatchRemoval, removal_curves, removal_figure, window_map
+from xvcore.analyses.questions.masking import (
+    RANDOM,
+    Attribution,
+    PatchRemoval,
+    removal_curves,
+    removal_figure,
+    window_map,
+)
 from xvcore.analyses.questions.scores import Sample
 from xvcore.errors import ParameterError
 from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
 from xvcore.models import Classifier, load, outputs_for
 from xvcore.parameters import parameter
+from xvcore.report.wording import plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings
 from xvcore.types import Images, Maps, Targets
@@ -85,6 +94,23 @@ def figures(results: Results) -> Iterator[Figure]:
         yield Figure(model, f"Removing what counts first: {model}", partial(removal_figure, curves, model))
 
 
+def findings(results: Results) -> Iterator[Finding]:
+    """Say of each network and ranking whether what it puts first counts for more than patches at random."""
+    columns = ["model", "class_id", "image_id", "ranking", "n_removed", "prob"]
+    table = results.read("masking", columns)
+    left = table[table["n_removed"] > 0].groupby(columns[:4], sort=False)["prob"].mean().unstack("ranking")
+    for model, rows in left.groupby(level="model", sort=False):
+        for ranking in rows.columns.drop(RANDOM, errors="ignore") if RANDOM in rows else ():
+            found = mean((rows[RANDOM] - rows[ranking]).to_numpy(float))
+            told = Finding.of(model, f"probability lost by {ranking} beyond random patches", found, 0.0)
+            how = "is not seen to find patches that count for more than random ones"
+            if told.holds:
+                how = f"finds patches that count for {'more' if found.value > 0 else 'less'} than random ones"
+            said = f"{str(ranking).replace('_', ' ')} {how} in {model}: {found.words} of probability"
+            sentence = f"{said[0].upper()}{said[1:]}, mean over the steps ({plural(found.n, 'image')})."
+            yield told.saying(sentence)
+
+
 def _ranked_elsewhere(
     run: Run[MaskingOfClasses], spec: str, sample: Sample, class_id: str
 ) -> Mapping[str, torch.Tensor]:
@@ -111,4 +137,4 @@ def _opened(spec: str, device: str) -> Classifier:
     return load(spec, device=device)
 
 
-analyses.register("masking")(Analysis(MaskingOfClasses, (image_by_image("masking", rows),), figures))
+analyses.register("masking")(Analysis(MaskingOfClasses, (image_by_image("masking", rows),), figures, findings=findings))

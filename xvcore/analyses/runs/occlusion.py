@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import COLOURS
 from xvcore.analyses.questions.occlusion import Occlusion
 from xvcore.analyses.questions.picture_grid import Cell, coloured, named, picture_grid
 from xvcore.analyses.questions.scores import Sample
+from xvcore.report.wording import plural
 from xvcore.runs.images import as_bytes, pictures, records
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings
@@ -56,6 +58,25 @@ def figures(results: Results) -> Iterator[Figure]:
     for run in results.runs:
         title = f"Occlusion: {run.classifier.name}"
         yield Figure(run.classifier.name, title, partial(_examples, results, run, title))
+
+
+def findings(results: Results) -> Iterator[Finding]:
+    """Say how often the square changes the decision, and whether the feature map and the class go together."""
+    columns = ["model", "changed_share", "agreement", "prob_target", "prob_min"]
+    for model, rows in results.read("occlusion", columns).groupby("model", sort=False):
+        images = plural(len(rows), "image")
+        drop = mean(rows["prob_target"] - rows["prob_min"])
+        sentence = f"Where it matters most, the square takes {drop.words} of probability from {model} ({images})."
+        yield Finding.of(model, "largest drop of the probability by one square", drop).saying(sentence)
+        changed = mean(rows["changed_share"])
+        sentence = f"The square changes {model}'s decision at {changed.percent} of its places ({images})."
+        yield Finding.of(model, "share of places that change the decision", changed).saying(sentence)
+        together = mean(rows["agreement"])
+        if together.n:
+            told = Finding.of(model, "correlation of feature map and probability", together, 0.0)
+            how = "go together" if told.holds and together.value > 0 else "are not seen to go together"
+            said = f"The strongest feature map and the class {how} in {model}: correlation {together.words}."
+            yield told.saying(said)
 
 
 def _examples(results: Results, run: Run[Any], title: str) -> str:
@@ -104,4 +125,6 @@ def _spread(n: int, most: int) -> list[int]:
     return sorted({round(each) for each in np.linspace(0, n - 1, min(n, most))})
 
 
-analyses.register("occlusion")(Analysis(OcclusionOfClasses, (image_by_image("occlusion", rows),), figures))
+analyses.register("occlusion")(
+    Analysis(OcclusionOfClasses, (image_by_image("occlusion", rows),), figures, findings=findings)
+)

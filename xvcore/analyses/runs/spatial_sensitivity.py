@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.analyses.questions.picture_grid import Cell, coloured, picture_grid
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.spatial_sensitivity import SpatialSensitivity, agreement, mean_sensitivity
+from xvcore.report.wording import plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings
 from xvcore.store.encode import picture
@@ -51,6 +53,35 @@ def figures(results: Results) -> Iterator[Figure]:
         yield Figure("agreement", "Agreement of networks on the places", partial(_agreement, results))
 
 
+def findings(results: Results) -> Iterator[Finding]:
+    """Say of each network whether the middle counts for more than the border, and of each two whether they agree."""
+    for run in results.runs:
+        model, differences = run.classifier.name, []
+        for _, rows in results.by_class(run, "spatial_sensitivity", COLUMNS):
+            for _, image in rows.groupby("image_id"):
+                grid = image.pivot(index="y", columns="x", values="logit_drop").to_numpy(float)
+                border = np.ones(grid.shape, bool)
+                border[1:-1, 1:-1] = False
+                if not border.all():
+                    differences.append(grid[~border].mean() - grid[border].mean())
+        if not differences:
+            continue
+        found = mean(differences)
+        told = Finding.of(model, "loss inside minus loss at the border, logits", found, 0.0)
+        side = "inside the image than at its border" if found.value > 0 else "at the border of the image than inside"
+        how = f"A removed square costs {model} more {side}"
+        how = how if told.holds else f"{model} is not seen to depend more on the middle of the image or on its border"
+        yield told.saying(f"{how}: a difference of {found.words} logits ({plural(found.n, 'image')}).")
+    pairs = join(results)["spatial_agreement"]
+    for (a, b), rows in pairs.groupby(["model_a", "model_b"], sort=False):
+        found = mean(rows["correlation"].to_numpy(float))
+        told = Finding.of(f"{a} + {b}", "rank correlation of the losses by place", found, 0.0)
+        is_alike = told.holds and found.value > 0
+        how = "agree on the places that count" if is_alike else "are not seen to agree on the places that count"
+        said = f"{a} and {b} {how}: mean rank correlation {found.words} ({plural(found.n, 'image')})."
+        yield told.saying(said)
+
+
 def _maps(results: Results, title: str) -> str:
     means = mean_sensitivity(results.read("spatial_sensitivity", COLUMNS))
     cells = []
@@ -75,5 +106,5 @@ def _agreement(results: Results) -> str:
 
 
 analyses.register("spatial_sensitivity")(
-    Analysis(SensitivityOfClasses, (image_by_image("spatial_sensitivity", rows),), figures, join)
+    Analysis(SensitivityOfClasses, (image_by_image("spatial_sensitivity", rows),), figures, join, findings)
 )

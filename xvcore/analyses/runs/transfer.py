@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.transfer import Transfer
+from xvcore.report.wording import percent, plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ImageSettings
 
@@ -63,6 +65,23 @@ def figures(results: Results) -> Iterator[Figure]:
         yield Figure(f"{n_train} images", title, partial(_chart, table[table["n_train"] == n_train], title))
 
 
+def findings(results: Results) -> Iterator[Finding]:
+    """Say of each network from which layer the classes are told best; the interval is over divisions of the images."""
+    table = results.joined("transfer")
+    table = table[table["n_train"] == table["n_train"].max()]
+    for model, rows in table.groupby("model", sort=False):
+        best = rows.groupby(["linear_head", "layer"], sort=False)["accuracy"].mean().idxmax()
+        of_best = rows[(rows["linear_head"] == best[0]) & (rows["layer"] == best[1])]
+        n_classes, n_train = (int(of_best[name].iloc[0]) for name in ("n_classes", "n_train"))
+        found, chance = mean(of_best["accuracy"].to_numpy(float)), 1 / n_classes
+        sentence = (
+            f"{model} tells the {n_classes} classes best by {best[1]}, of {rows['layer'].nunique()} layers: "
+            f"{found.percent} right with {plural(n_train, 'training image')} a class ({best[0]}; chance "
+            f"{percent(chance)})."
+        )
+        yield Finding.of(model, "accuracy of the best layer", found, chance).saying(sentence)
+
+
 def _chart(table: pd.DataFrame, title: str) -> str:
     series = []
     for (model, head), of_head in table.groupby(["model", "linear_head"], sort=False):
@@ -75,4 +94,6 @@ def _chart(table: pd.DataFrame, title: str) -> str:
     return line_chart(series, Frame(title, "Layer, counted from the input", "Mean class accuracy (%)"))
 
 
-analyses.register("transfer")(Analysis(TransferOfClasses, (image_by_image("transfer_features", rows),), figures, join))
+analyses.register("transfer")(
+    Analysis(TransferOfClasses, (image_by_image("transfer_features", rows),), figures, join, findings)
+)

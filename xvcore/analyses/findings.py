@@ -1,0 +1,120 @@
+"""What an analysis found, in sentences that an interval or a test bears.
+
+A finding says what was measured, with its 95 % interval, beside what it would be if there were nothing to find; whether
+it *holds* follows from these numbers alone. Images are what is drawn by chance: an interval is over them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from xvcore.report.wording import decimal, percent
+
+Number = float | None
+LEVEL = 0.95
+"""Of every interval; a test holds at one minus this."""
+CRITICAL = float(stats.norm.ppf((1 + LEVEL) / 2))
+"""Standard errors on either side of an estimate from a large sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % interval over ``n`` images; without one where there are too few."""
+
+    value: float
+    low: Number
+    high: Number
+    n: int
+
+    @property
+    def words(self) -> str:
+        """The number as a sentence has it."""
+        return self._said(decimal)
+
+    @property
+    def percent(self) -> str:
+        """A share as a sentence has it."""
+        return self._said(percent)
+
+    def _said(self, say: Callable[[float], str]) -> str:
+        if self.low is None or self.high is None:
+            return say(self.value)
+        return f"{say(self.value)} ({say(self.low)} to {say(self.high)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence and the numbers that bear it.
+
+    Parameters
+    ----------
+    model : the network, or the networks joined by `` + ``
+    sentence : in words, with the numbers
+    measure : what ``value`` is
+    value : what was found
+    low, high : ends of its 95 % interval; None where the number is not drawn by chance, or from too few images
+    null : what it would be if there were nothing to find; None where nothing is tested
+    p_value : of a test of that; None where the interval tells
+    n : images, or whatever the interval is over
+    """
+
+    model: str
+    sentence: str
+    measure: str
+    value: float
+    low: Number = None
+    high: Number = None
+    null: Number = None
+    p_value: Number = None
+    n: int = 0
+
+    @classmethod
+    def of(cls, model: object, measure: str, found: Estimate, null: Number = None) -> "Finding":
+        """Return what was measured, before it is put into words."""
+        return cls(str(model), "", measure, found.value, found.low, found.high, null, n=found.n)
+
+    def saying(self, sentence: str) -> "Finding":
+        """Return it with its sentence."""
+        return replace(self, sentence=sentence)
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether there is something to find; None where nothing is tested."""
+        if self.null is None:
+            return None
+        if self.p_value is not None:
+            return self.p_value <= 1 - LEVEL
+        if self.low is None or self.high is None:
+            return False
+        return not self.low <= self.null <= self.high
+
+
+def share(n_are: int, n: int) -> Estimate:
+    """Return a share of independent images with Wilson's interval."""
+    ends = stats.binomtest(n_are, n).proportion_ci(LEVEL, "wilson")
+    return Estimate(n_are / n, float(ends.low), float(ends.high), n)
+
+
+def mean(values: Any) -> Estimate:
+    """Return the mean of one number an image (a column or an array) with Student's interval; NaN is left out."""
+    numbers = np.asarray(values, float)
+    numbers = numbers[np.isfinite(numbers)]
+    middle = float(numbers.mean()) if len(numbers) else math.nan
+    if len(numbers) < 2 or not numbers.std():
+        return Estimate(middle, None, None, len(numbers))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers)))
+    return Estimate(middle, middle - half, middle + half, len(numbers))
+
+
+def only_one(n_first: int, n_second: int) -> float:
+    """Return the p value of McNemar's exact test: images that only the first gets right, against only the second."""
+    return float(stats.binomtest(n_first, n_first + n_second).pvalue) if n_first + n_second else 1.0
+
+
+def p_words(p: float) -> str:
+    """Return a p value as a sentence has it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
