@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from xvcore import query
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.compare import compare, comparison_id
 from xvcore.data import open_dataset
@@ -155,6 +156,21 @@ def test_it_does_nothing_when_it_is_run_again(name: str, done) -> None:
         pipeline.gather(run)
     assert compare(again) == owner == comparison_id(runs)
     assert files(store) == before
+
+
+def test_what_is_compared_anew_after_publishing_is_what_readers_get(tmp_path: Path) -> None:
+    run = complete(spec(tmp_path, "accuracy"))
+    store = Store(tmp_path)
+    assert store.is_published(run.run_id)
+    store.remove("findings", run.run_id, "runs")  # as a store of an earlier version lacks it
+    part = store.read("accuracy", run.run_id, "partbirds_narrow")
+    assert compare([open_run(run.spec)]) == run.run_id
+    again = store.read("accuracy", run.run_id, "partbirds_narrow")
+    assert (again["seconds"] != part["seconds"]).all()
+    assert Store(tmp_path).is_published(run.run_id)
+    read = query.table(Store(tmp_path), "accuracy", run_id=run.run_id)
+    assert list(read["seconds"]) == list(again["seconds"])
+    assert len(query.table(Store(tmp_path), "findings", run_id=run.run_id)) == 1
 
 
 @pytest.mark.parametrize("name", some([name for name in NAMES if analyses[name].stages], "evolution", "scrambling"))

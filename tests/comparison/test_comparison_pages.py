@@ -29,10 +29,10 @@ from read_pages import Page, crawl, pages_of, reached, state
 
 from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED
 from xvcore.comparison.pages import wording
-from xvcore.comparison.pages.downloads import csv_of
 from xvcore.comparison.pages.figures import Bar, count_chart, coverage_chart
 from xvcore.query import table
 from xvcore.report import addresses, build
+from xvcore.report.downloads import csv_of
 from xvcore.report.names import page_name
 from xvcore.store import Store
 

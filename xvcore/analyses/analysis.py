@@ -19,6 +19,7 @@ from xvcore.registry import Registry
 from xvcore.runs.images import batches, passed_images, records
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.stage import Stage
+from xvcore.store import SCHEMAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Analysis:
     stages : after *predict*, which every analysis begins with; none where the predictions are all it reads
     figures : draws what was found, for one network or several
     join : rows over all classes or over several networks, by table; None where every table is of a class
+    joined : the tables that ``join`` gives rows of
     findings : sentences that the tables bear, for one network or several; None where there are none to say
     least_networks : networks that it takes to answer the question
     """
@@ -100,8 +102,15 @@ class Analysis:
     stages: tuple[Stage, ...]
     figures: Callable[[Results], Iterator[Figure]]
     join: Callable[[Results], Mapping[str, pd.DataFrame]] | None = None
+    joined: tuple[str, ...] = ()
     findings: Callable[[Results], Iterator[Finding]] | None = None
     least_networks: int = 1
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that readers want: those over all classes first, then those of classes."""
+        of_classes = tuple(stage.table for stage in self.stages if stage.table and SCHEMAS[stage.table].is_published)
+        return (*self.joined, *of_classes)
 
     @property
     def summary(self) -> str:

@@ -20,6 +20,7 @@ from xvcore.errors import XvError
 from xvcore.keys import digest, slug
 from xvcore.runs.images import records
 from xvcore.runs.run import Run
+from xvcore.runs.stage import needed
 from xvcore.store import SCHEMAS
 
 
@@ -51,7 +52,8 @@ def compare(runs: Sequence[Run[Any]]) -> str:
     ]
     if not results.class_ids or _is_made_of(runs[0], owner, made_of):
         return owner
-    is_enough = len(runs) >= analysis.least_networks
+    is_enough, is_published = len(runs) >= analysis.least_networks, store.is_published(owner)
+    store.withdraw(owner)
     if is_enough:
         for table, frame in (analysis.join(results) if analysis.join else {}).items():
             _write_shards(runs, owner, table, records(frame))
@@ -60,6 +62,8 @@ def compare(runs: Sequence[Run[Any]]) -> str:
     found = list(analysis.findings(results)) if analysis.findings and is_enough else []
     store.write("findings", owner, "runs", [_row(owner, *each) for each in enumerate(found)])
     store.write("comparisons", owner, "runs", made_of)
+    if is_published:
+        store.publish(owner, needed(runs[0].settings.method))
     return owner
 
 

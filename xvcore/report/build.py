@@ -92,6 +92,7 @@ def _write(draft: Draft, chapters: Sequence[Chapter], *, is_whole: bool) -> None
             "about.html",
             chapters=chapters,
             methods=in_order(shown or families),
+            abouts={name: families[name].about for name in families},
             tables=[SCHEMAS[name] for name in SCHEMAS],
         ),
     )

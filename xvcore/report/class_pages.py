@@ -1,5 +1,6 @@
 """A class in the eyes of a network: one page of the class, and one of each image, whatever the family shows on them."""
 
+import dataclasses
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -336,15 +337,16 @@ class _Pages:
 
 
 def related_to(chapter: Chapter, section: Section, topic: Topic) -> list[tuple[str, Entry]]:
-    """Return what other families have of a class."""
-    return [
-        (families[other.method].title, entry)
-        for other in chapter.sections
-        if other is not section and other.method in families and families[other.method].has_class_pages
-        for each in other.topics
-        if each.class_id == topic.class_id
-        for entry in each.entries
-    ]
+    """Return what other families have of a class: its page, or that of a run that has no pages of classes."""
+    found = []
+    for other in chapter.sections:
+        family = families.get(other.method)
+        if other is section or family is None or not (family.has_class_pages or family.has_run_page):
+            continue
+        for entry in (entry for each in other.topics if each.class_id == topic.class_id for entry in each.entries):
+            folder = entry.folder if family.has_class_pages else entry.network.folder
+            found.append((family.title, dataclasses.replace(entry, folder=folder)))
+    return found
 
 
 def neighbours_of(section: Section) -> dict[str, Neighbours]:

@@ -1,7 +1,7 @@
 """What the report knows of a family: where its pages are, who writes them, and the words it adds to the first pages."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xvcore.registry import Registry
@@ -39,6 +39,7 @@ class FamilyPages:
     has_class_pages : whether each class of a run has its page
     has_run_page : whether each run has a page of its own, ``<network>/index.html``
     comparison : returns the page of a class in the eyes of all networks; None where there is none
+    about : values of the template ``about.html``
     name_of : returns what a run is called, given its row of ``runs``; where two are called alike, what differs is added
 
     Notes
@@ -56,6 +57,7 @@ class FamilyPages:
     has_class_pages: bool = True
     has_run_page: bool = False
     comparison: ComparisonPage | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
     name_of: Callable[[Mapping[str, Any]], str] = name_of_network
 
 

@@ -87,7 +87,7 @@ class Store:
             keys["model"] = self._run(run_id).get("model")
         data = serialise(schema, arrow_table(schema, rows, keys), self._facts(schema, run_id))
         if table == "class_runs":
-            self._withdraw(run_id)
+            self.withdraw(run_id)
         self._put(_part(schema, run_id, class_id), data)
 
     def read(self, table: str, run_id: str, class_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -133,7 +133,7 @@ class Store:
     def remove(self, table: str, run_id: str, class_id: str) -> None:
         """Remove a part; one that is not there is no error."""
         if table == "class_runs":
-            self._withdraw(run_id)
+            self.withdraw(run_id)
         self.place.remove(_part(SCHEMAS[table], run_id, class_id))
 
     def classes_of(self, table: str, run_id: str) -> list[str]:
@@ -379,7 +379,7 @@ class Store:
         known = {**unknown, **next(records, {})}
         return {"run_id": run_id, **known, "class_ids": classes, "schema_version": SCHEMAS["runs"].version}
 
-    def _withdraw(self, run_id: str) -> None:
+    def withdraw(self, run_id: str) -> None:
         """Mark a published run as changed, so that readers take its parts again."""
         row = self._run(run_id, fresh=True)
         if row.get("published"):

@@ -77,7 +77,7 @@ def _chart(results: Results) -> str:
     for k, rows in results.joined("accuracy").groupby("k"):
         share, error = 100 * rows[["accuracy", "accuracy_error"]].to_numpy(float).T
         speed, names = rows["images_per_second"].to_numpy(float), [str(name) for name in rows["model"]]
-        series.append(Series(f"top-{k}", speed, share, share - error, share + error, labels=names))
+        series.append(Series(f"top-{k}", speed, share, share - error, share + error, labels=names, is_named=True))
     frame = Frame("Accuracy and speed", "Images per second, on this machine", "Accuracy (%)", y_range=(-3, 103))
     return scatter_chart(series, frame)
 
@@ -90,4 +90,4 @@ def _by_k(settings: AccuracyOfClasses, predictions: pd.DataFrame, by: list[str])
     return pd.concat(parts, ignore_index=True)
 
 
-analyses.register("accuracy")(Analysis(AccuracyOfClasses, (), figures, join, findings))
+analyses.register("accuracy")(Analysis(AccuracyOfClasses, (), figures, join, ("accuracy", "class_accuracy"), findings))

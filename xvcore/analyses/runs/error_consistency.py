@@ -57,5 +57,5 @@ def findings(results: Results) -> Iterator[Finding]:
 
 
 analyses.register("error_consistency")(
-    Analysis(ErrorConsistencyOfClasses, (), figures, join, findings, least_networks=2)
+    Analysis(ErrorConsistencyOfClasses, (), figures, join, ("error_consistency",), findings, least_networks=2)
 )

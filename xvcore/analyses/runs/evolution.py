@@ -131,6 +131,12 @@ def _chart(moved: pd.DataFrame, models: list[str], value: Shown) -> str:
 
 analyses.register("evolution")(
     Analysis(
-        EvolutionOverClasses, (image_by_image("evolution_scans", rows),), figures, join, findings, least_networks=2
+        EvolutionOverClasses,
+        (image_by_image("evolution_scans", rows),),
+        figures,
+        join,
+        ("evolution",),
+        findings,
+        least_networks=2,
     )
 )

@@ -109,5 +109,7 @@ def _filters(results: Results, run: Run[FirstLayersOverClasses], title: str) -> 
 
 
 analyses.register("first_layer")(
-    Analysis(FirstLayersOverClasses, (image_by_image("first_layer_scans", rows),), figures, join, findings)
+    Analysis(
+        FirstLayersOverClasses, (image_by_image("first_layer_scans", rows),), figures, join, ("first_layer",), findings
+    )
 )

@@ -106,5 +106,12 @@ def _agreement(results: Results) -> str:
 
 
 analyses.register("spatial_sensitivity")(
-    Analysis(SensitivityOfClasses, (image_by_image("spatial_sensitivity", rows),), figures, join, findings)
+    Analysis(
+        SensitivityOfClasses,
+        (image_by_image("spatial_sensitivity", rows),),
+        figures,
+        join,
+        ("spatial_agreement",),
+        findings,
+    )
 )

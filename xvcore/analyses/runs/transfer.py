@@ -95,5 +95,5 @@ def _chart(table: pd.DataFrame, title: str) -> str:
 
 
 analyses.register("transfer")(
-    Analysis(TransferOfClasses, (image_by_image("transfer_features", rows),), figures, join, findings)
+    Analysis(TransferOfClasses, (image_by_image("transfer_features", rows),), figures, join, ("transfer",), findings)
 )

@@ -22,12 +22,12 @@ from xvcore.comparison.pages.class_data import (
     pairs_of,
     read,
 )
-from xvcore.comparison.pages.downloads import csv_of
 from xvcore.comparison.settings import Comparison
 from xvcore.errors import StoreError
 from xvcore.keys import digest
 from xvcore.report.chapters import Chapter, Entry, Neighbour, Neighbours, Topic
 from xvcore.report.class_pages import Related
+from xvcore.report.downloads import csv_of
 from xvcore.report.draft import Draft
 from xvcore.report.family import families
 from xvcore.report.names import page_name

@@ -12,13 +12,13 @@ import pandas as pd
 from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED
 from xvcore.comparison.pages import wording
 from xvcore.comparison.pages.class_pages import least_loss_of
-from xvcore.comparison.pages.downloads import csv_of
 from xvcore.comparison.pages.figures import Bar, count_chart, coverage_chart
 from xvcore.comparison.settings import Comparison
 from xvcore.errors import StoreError
 from xvcore.keys import digest
 from xvcore.query import table
 from xvcore.report.chapters import Entry, Network
+from xvcore.report.downloads import csv_of
 from xvcore.report.draft import Draft
 from xvcore.report.wording import records
 

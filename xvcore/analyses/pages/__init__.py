@@ -1,0 +1,63 @@
+"""The pages of analyses: of each network, and of several that were compared; findings, then figures and tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from xvcore.analyses.analysis import analyses
+from xvcore.analyses.pages.owner_page import OwnerPage, owners_of, standing
+from xvcore.report.chapters import Chapter, Section
+from xvcore.report.draft import Cards, Draft
+from xvcore.report.family import FamilyPages, families
+from xvcore.report.names import page_name
+from xvcore.report.renderer import digest_of_code
+
+MOST_TOLD = 4
+"""Findings of an analysis on the first page; all are on its own."""
+
+
+def write(draft: Draft, chapter: Chapter, section: Section) -> None:
+    """Write the pages of an analysis: of each network, and of those that were compared."""
+    owners = owners_of(draft.store, section)
+    code = digest_of_code(__name__)
+    for owner in owners:
+        draft.cards[owner.page] = OwnerPage(draft, chapter, section, owner, owners, code).write()
+    draft.cards[_key(section)] = {"pages": [owner.page for owner in owners]}
+
+
+def block(section: Section, cards: Cards) -> dict[str, Any]:
+    """Return what the first page shows of an analysis: what the widest comparison found, and links to all pages."""
+    shown = [cards[page] for page in cards[_key(section)]["pages"]]
+    return {"summary": analyses[section.method].summary, "pages": shown, "told": _told(shown)}
+
+
+def _key(section: Section) -> str:
+    """Return the name of a section's card: that of the folder of its first network, which is a page of no class."""
+    return f"{section.networks[0].folder}/"
+
+
+def _told(pages: Sequence[Any]) -> list[tuple[Any, str]]:
+    """Return findings with their pages: those that hold first, of what compares most networks first."""
+    widest = sorted(pages, key=lambda card: -card["n_networks"])
+    told = {each["sentence"]: (each, card["page"]) for card in reversed(widest) for each in card["findings"]}
+    ordered = sorted(told.values(), key=lambda found: (standing(found[0]), -found[0]["model"].count(" + ")))
+    return ordered[:MOST_TOLD]
+
+
+def words(name: str) -> str:
+    """Return the name of an analysis in words."""
+    return name.replace("_", " ")
+
+
+for _name in analyses:
+    families.register(_name)(
+        FamilyPages(
+            package=__name__,
+            title=words(_name),
+            folder=f"analyses/{page_name(_name)}/",
+            write=write,
+            block=block,
+            has_class_pages=False,
+            has_run_page=True,
+            about={"summary": analyses[_name].summary},
+        )
+    )

@@ -1,0 +1,204 @@
+"""The page of an analysis: of one network, or of several that were compared; made of what the analysis left."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from xvcore.analyses.analysis import analyses
+from xvcore.errors import StoreError
+from xvcore.query import table
+from xvcore.report.chapters import Chapter, Entry, Network, Section
+from xvcore.report.class_pages import related_to
+from xvcore.report.downloads import csv_of
+from xvcore.report.draft import Draft
+from xvcore.report.family import families
+from xvcore.report.names import page_name
+from xvcore.report.wording import records
+from xvcore.store import SCHEMAS, Store
+from xvcore.store.schema import Column
+
+logger = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+MOST_SHOWN = 12
+"""Rows of a table on the page."""
+MOST_ROWS = 20_000
+"""Rows of a file beside the page; of a larger table the page says how to read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a page is of.
+
+    Parameters
+    ----------
+    run_id : that figures, findings and joined tables carry: the run's, or that of a comparison
+    networks : whose
+    page : its address
+    """
+
+    run_id: str
+    networks: tuple[Network, ...]
+    page: str
+
+    @property
+    def title(self) -> str:
+        """The names of the networks."""
+        titles = [network.title for network in self.networks]
+        return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A table on the page.
+
+    Parameters
+    ----------
+    name, description : of the table
+    columns : that can be read in a row: no maps, no lists, no keys that all rows share
+    rows : the first ones
+    n_rows : in all
+    file : with all of them; None where they are too many
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    rows: Sequence[Row]
+    n_rows: int
+    file: str | None
+
+
+def owners_of(store: Store, section: Section) -> tuple[Owner, ...]:
+    """Return what an analysis has pages of: comparisons of most networks first, then each network."""
+    by_run = {network.run_id: network for network in section.networks}
+    members: dict[str, list[Row]] = {}
+    for row in records(table(store, "comparisons", filters=[("of_run", "in", list(by_run))])):
+        members.setdefault(str(row["run_id"]), []).append(row)
+    folder = families[section.method].folder
+    compared = []
+    for run_id, rows in members.items():
+        of_runs = [str(row["of_run"]) for row in sorted(rows, key=lambda row: int(row["position"]))]
+        whole = table(store, "comparisons", run_id=run_id)
+        if run_id not in by_run and len(whole) == len(of_runs):
+            networks = tuple(by_run[each] for each in of_runs)
+            compared.append(Owner(run_id, networks, f"{folder}compare/{page_name(run_id)}.html"))
+    compared.sort(key=lambda owner: (-len(owner.networks), owner.title))
+    alone = [Owner(each.run_id, (each,), f"{each.folder}/index.html") for each in section.networks]
+    return (*compared, *alone)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerPage:
+    """Writes a page.
+
+    Parameters
+    ----------
+    draft : where to
+    chapter, section : the data set, and the analysis on it
+    owner : what the page is of
+    owners : all that the analysis has pages of
+    code : digest of what makes the pages
+    """
+
+    draft: Draft
+    chapter: Chapter
+    section: Section
+    owner: Owner
+    owners: Sequence[Owner]
+    code: str
+
+    def write(self) -> dict[str, Any]:
+        """Write the page with its files, and return its card."""
+        problem, findings, figures, tables = None, [], [], []
+        try:
+            findings = records(table(self.draft.store, "findings", run_id=self.owner.run_id))
+            figures = records(table(self.draft.store, "figures", run_id=self.owner.run_id))
+            tables = list(self._tables())
+        except StoreError as error:
+            problem = str(error)
+            logger.warning("%s of %s: %s", self.section.method, self.owner.title, problem)
+        analysis = analyses[self.section.method]
+        text = self.draft.renderer.render(
+            f"{self.section.method}/owner.html",
+            self.owner.page,
+            inputs=self.code,
+            method=self.section.method,
+            words=families[self.section.method].title,
+            summary=analysis.summary,
+            least=analysis.least_networks,
+            chapter=self.chapter,
+            owner=self.owner,
+            owners=self.owners,
+            findings=sorted(findings, key=standing),
+            figures=figures,
+            tables=tables,
+            classes=[(topic, entries, self._related(topic)) for topic, entries in self._classes()],
+            problem=problem,
+        )
+        self.draft.site.write(self.owner.page, text)
+        return {
+            "page": self.owner.page,
+            "title": self.owner.title,
+            "n_networks": len(self.owner.networks),
+            "findings": findings,
+            "problem": problem,
+        }
+
+    def _classes(self) -> Iterator[tuple[Any, list[Entry]]]:
+        """Yield the classes that the page is about, and what became of them."""
+        for topic in self.section.topics:
+            entries = [entry for entry in topic.entries if entry.network in self.owner.networks]
+            if entries:
+                yield topic, entries
+
+    def _related(self, topic: Any) -> list[tuple[str, Entry]]:
+        """Return the pages that others have of a class for these networks."""
+        models = {network.model for network in self.owner.networks}
+        found = related_to(self.chapter, self.section, topic)
+        return [
+            (title, entry)
+            for title, entry in found
+            if entry.network.model in models and entry.folder != entry.network.folder
+        ]
+
+    def _tables(self) -> Iterator[Shown]:
+        for name in analyses[self.section.method].tables:
+            schema = SCHEMAS[name]
+            of_runs = [self.owner.run_id] if schema.owner == "run_id" else []
+            if name not in analyses[self.section.method].joined:
+                of_runs = [network.run_id for network in self.owner.networks]
+            frame = self._frame(name, of_runs)
+            if not len(frame):
+                continue
+            columns = tuple(schema[column] for column in frame.columns if _is_told(schema[column], frame[column]))
+            file = None
+            if len(frame) <= MOST_ROWS:
+                file = f"{self.owner.page.removesuffix('.html')}.{page_name(name)}.csv"
+                self.draft.site.write(file, csv_of(frame))
+            yield Shown(name, schema.description, columns, records(frame[:MOST_SHOWN]), len(frame), file)
+
+    def _frame(self, name: str, run_ids: Sequence[str]) -> pd.DataFrame:
+        """Return the rows of a table without maps and lists, which fill no cell."""
+        plain = [column.name for column in SCHEMAS[name].columns if not _is_long(column)]
+        frame = table(self.draft.store, name, run_id=list(run_ids), columns=plain)
+        if not len(frame) and len(self.owner.networks) > 1:  # what is joined for each network alone
+            frame = table(self.draft.store, name, run_id=[each.run_id for each in self.owner.networks], columns=plain)
+        return frame
+
+
+def standing(row: Row) -> int:
+    """Return what a finding is sorted by: first what holds, then what is not tested, then what does not hold."""
+    return {True: 0, None: 1, False: 2}[row["holds"]]
+
+
+def _is_long(column: Column) -> bool:
+    return str(column.type).startswith(("list", "struct"))
+
+
+def _is_told(column: Column, values: pd.Series) -> bool:
+    """Return whether a column tells rows apart, or says something of them."""
+    return column.name != "run_id" and (column.encoding != "dictionary" or values.nunique() > 1 or len(values) == 1)
