@@ -1,0 +1,127 @@
+"""Pages of analyses: reached, linked, with the findings and numbers of the tables, and none that are not there."""
+
+import csv
+import io
+from html import unescape
+from pathlib import Path
+
+import pytest
+from analysis_runs import NARROW, WIDE, complete, spec
+from read_pages import Page, crawl, pages_of, reached, state
+
+from xvcore.analyses.compare import compare
+from xvcore.query import table
+from xvcore.report import build
+from xvcore.runs import pipeline
+from xvcore.runs.run import announce, open_run
+from xvcore.store import Store
+
+NAMES = ("accuracy", "error_consistency", "scrambling")
+MODELS = ("partbirds_narrow", "partbirds_wide")
+
+
+@pytest.fixture(scope="module")
+def owners(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """Return a store of three analyses of two networks, and the comparison of each."""
+    store = tmp_path_factory.mktemp("store")
+    return store, {name: compare([complete(spec(store, name, model)) for model in (NARROW, WIDE)]) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def site(owners, tmp_path_factory) -> Path:
+    return build(Store(owners[0]), tmp_path_factory.mktemp("site")).parent
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict[Path, Page]:
+    return pages_of(site)
+
+
+def page_of(site: Path, name: str, owner: str) -> Path:
+    return next((site / "analyses" / name / "compare").glob(f"{owner}*.html"))
+
+
+def test_every_address_leads_somewhere_and_every_page_is_reached(site, pages):
+    crawl(site, pages)
+    assert reached(site, pages) == set(pages)
+    found = {path.relative_to(site).as_posix() for path in pages}
+    for name in NAMES:
+        assert {f"analyses/{name}/{model}/index.html" for model in MODELS} <= found
+        assert len(list((site / "analyses" / name / "compare").glob("*.html"))) == 1
+
+
+def test_pages_are_well_formed_with_unique_ids_and_one_heading(pages):
+    for path, page in pages.items():
+        assert len(page.ids) == len(set(page.ids)), path
+        assert page.tags.count("h1") == 1, path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_says_what_was_found_and_shows_its_figures(name, owners, site, pages):
+    store, of_name = Store(owners[0]), owners[1]
+    page, text = page_of(site, name, of_name[name]), page_of(site, name, of_name[name]).read_text()
+    found = table(store, "findings", run_id=of_name[name])
+    assert len(found)
+    for sentence in found["sentence"]:
+        assert sentence in unescape(text)
+    assert pages[page].text.count("could be chance") == int((found["holds"] == False).sum()) + 1  # noqa: E712
+    for svg in table(store, "figures", run_id=of_name[name])["svg"]:
+        assert svg in text
+
+
+def test_the_first_page_has_findings_of_all_networks_with_links_to_them(owners, site, pages):
+    for name, owner in owners[1].items():
+        addresses = pages[site / "index.html"].links
+        assert any(each.startswith(f"analyses/{name}/compare/") and "#finding-" in each for each in addresses)
+        told = table(Store(owners[0]), "findings", run_id=owner)["sentence"]
+        assert any(sentence in pages[site / "index.html"].text for sentence in told)
+
+
+def test_a_file_holds_all_rows_of_its_table(owners, site):
+    store = Store(owners[0])
+    run_id = next(run for run in store.runs()["run_id"] if "narrow-scrambling" in run)
+    rows = table(store, "scrambling", run_id=run_id)
+    (file,) = (site / "analyses" / "scrambling" / "partbirds_narrow").glob("*scrambling.csv")
+    read = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert [row["image_id"] for row in read] == list(rows["image_id"])
+    assert [float(row["prob_target"]) for row in read] == pytest.approx(list(rows["prob_target"]))
+
+
+def test_one_network_is_told_how_many_the_question_takes(site):
+    text = (site / "analyses" / "error_consistency" / "partbirds_wide" / "index.html").read_text()
+    assert "It takes 2 networks to answer this question." in text
+
+
+def test_building_again_changes_nothing(owners, site):
+    before = state(site)
+    build(Store(owners[0]), site)
+    assert state(site) == before
+
+
+def test_a_run_that_has_only_begun_says_so(tmp_path):
+    run = open_run(spec(tmp_path / "store", "scrambling"))
+    class_ids = [info.class_id for info in run.dataset.classes]
+    announce(run, class_ids)
+    pipeline.complete_class(run, class_ids[0])
+    folder = build(run.store, tmp_path / "site").parent
+    crawl(folder, pages_of(folder))
+    text = (folder / "analyses" / "scrambling" / "partbirds_narrow" / "index.html").read_text()
+    assert "is not complete: classes may be missing" in text
+    assert "No class has ended yet." in text
+    assert "not begun" in text
+
+
+def test_a_damaged_table_is_told_on_its_page(owners, tmp_path):
+    source = Store(owners[0])
+    run_id = next(run for run in source.runs()["run_id"] if "narrow-scrambling" in run)
+    copied = tmp_path / "store"
+    for path in owners[0].rglob("*"):
+        if path.is_file():
+            target = copied / path.relative_to(owners[0])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    (copied / "tables" / "findings" / f"{run_id}.parquet").write_bytes(b"no table")
+    folder = build(Store(copied), tmp_path / "site").parent
+    text = (folder / "analyses" / "scrambling" / "partbirds_narrow" / "index.html").read_text()
+    assert "Some tables cannot be read." in text
+    assert "damaged" in text
