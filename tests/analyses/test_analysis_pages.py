@@ -5,11 +5,14 @@ import io
 from html import unescape
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from analysis_runs import NARROW, WIDE, complete, spec
 from read_pages import Page, crawl, pages_of, reached, state
 
 from xvcore.analyses.compare import compare
+from xvcore.analyses.runs.occlusion import maps
 from xvcore.query import table
 from xvcore.report import build
 from xvcore.runs import pipeline
@@ -90,6 +93,56 @@ def test_a_file_holds_all_rows_of_its_table(owners, site):
 def test_one_network_is_told_how_many_the_question_takes(site):
     text = (site / "analyses" / "error_consistency" / "partbirds_wide" / "index.html").read_text()
     assert "It takes 2 networks to answer this question." in text
+
+
+def picture_of(run, _image_id, _class_id):
+    side = int(run["input_px"])
+    return np.full((side, side, 3), 200, np.uint8)
+
+
+def test_maps_lie_over_their_images_at_the_places_that_were_hidden(tmp_path):
+    run = complete(spec(tmp_path / "store", "occlusion"))
+    folder = build(run.store, tmp_path / "site", picture_of=picture_of).parent
+    pages = pages_of(folder)
+    crawl(folder, pages)
+    assert reached(folder, pages) == set(pages)
+    side = run.size[0]
+    for info in run.dataset.classes:
+        rows = table(run.store, "occlusion", run_id=run.run_id, class_id=info.class_id)
+        page = folder / "analyses" / "occlusion" / "partbirds_narrow" / info.class_id / "index.html"
+        layers = [image for image in pages[page].images if image.get("class") == "signed"]
+        assert len(layers) == len(list(maps(rows))) >= len(rows)
+        grounds = [image for image in pages[page].images if image.get("class") == "ground"]
+        assert len(grounds) == len(layers)
+        place = dict(part.split(":") for part in layers[0]["style"].split(";"))
+        first, step, n = (float(rows[name].iloc[0]) for name in ("first_x", "step_px", "map_w"))
+        assert float(place["left"][:-1]) == pytest.approx(100 * (first - step / 2) / side, abs=0.01)
+        assert float(place["width"][:-1]) == pytest.approx(100 * step * n / side, abs=0.01)
+    before = state(folder)
+    build(run.store, folder, picture_of=picture_of)
+    assert state(folder) == before
+
+
+def test_a_map_of_what_is_lost_is_red_there():
+    row = {
+        "image_id": "a",
+        "map_h": 1,
+        "map_w": 2,
+        "step_px": 8,
+        "first_x": 4.0,
+        "first_y": 12.0,
+        "prob_target": 0.75,
+        "prob_min": 0.25,
+        "prob_map": [0.25, 1.0],
+        "activation": 4.0,
+        "activation_map": [1.0, 6.0],
+        "layer": "last",
+        "unit": 3,
+    }
+    lost, share = maps(pd.DataFrame([row]))
+    assert lost.values.tolist() == [[0.5, -0.25]]
+    assert share.values.tolist() == [[0.75, -0.5]]
+    assert lost.box == share.box == (0.0, 8.0, 16.0, 8.0)
 
 
 def test_building_again_changes_nothing(owners, site):

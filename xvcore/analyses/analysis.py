@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -84,6 +85,26 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class MapOver:
+    """Numbers at places of an image, to be laid over it.
+
+    Parameters
+    ----------
+    image_id : of the image
+    title : what the numbers are, with their unit
+    values : (rows, columns); above 0 is shown red, below 0 blue
+    box : x, y, w, h of the whole map, px of the input; may reach beyond the image
+    words : what else there is to say
+    """
+
+    image_id: str
+    title: str
+    values: np.ndarray
+    box: tuple[float, float, float, float]
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """One analysis.
 
@@ -95,6 +116,7 @@ class Analysis:
     join : rows over all classes or over several networks, by table; None where every table is of a class
     joined : the tables that ``join`` gives rows of
     findings : sentences that the tables bear, for one network or several; None where there are none to say
+    maps : maps over their images, of the rows of a class in the table of the last stage; None where it makes none
     least_networks : networks that it takes to answer the question
     """
 
@@ -104,6 +126,7 @@ class Analysis:
     join: Callable[[Results], Mapping[str, pd.DataFrame]] | None = None
     joined: tuple[str, ...] = ()
     findings: Callable[[Results], Iterator[Finding]] | None = None
+    maps: Callable[[pd.DataFrame], Iterator[MapOver]] | None = None
     least_networks: int = 1
 
     @property

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from xvcore.analyses.analysis import analyses
+from xvcore.analyses.pages.class_page import ClassPage
 from xvcore.analyses.pages.owner_page import OwnerPage, owners_of, standing
 from xvcore.report.chapters import Chapter, Section
+from xvcore.report.class_pages import neighbours_of, related_to
 from xvcore.report.draft import Cards, Draft
 from xvcore.report.family import FamilyPages, families
 from xvcore.report.names import page_name
@@ -21,6 +23,11 @@ def write(draft: Draft, chapter: Chapter, section: Section) -> None:
     code = digest_of_code(__name__)
     for owner in owners:
         draft.cards[owner.page] = OwnerPage(draft, chapter, section, owner, owners, code).write()
+    around = neighbours_of(section)
+    for topic in section.topics if analyses[section.method].maps else ():
+        related = related_to(chapter, section, topic)
+        for entry in topic.entries:
+            ClassPage(draft, section.method, topic, entry, around[entry.folder], related, code).write()
     draft.cards[_key(section)] = {"pages": [owner.page for owner in owners]}
 
 
@@ -56,7 +63,7 @@ for _name in analyses:
             folder=f"analyses/{page_name(_name)}/",
             write=write,
             block=block,
-            has_class_pages=False,
+            has_class_pages=analyses[_name].maps is not None,
             has_run_page=True,
             about={"summary": analyses[_name].summary},
         )

@@ -10,7 +10,7 @@ import pandas as pd
 from xvcore.analyses.analysis import analyses
 from xvcore.errors import StoreError
 from xvcore.query import table
-from xvcore.report.chapters import Chapter, Entry, Network, Section
+from xvcore.report.chapters import Chapter, Entry, Network, Section, Topic
 from xvcore.report.class_pages import related_to
 from xvcore.report.downloads import csv_of
 from xvcore.report.draft import Draft
@@ -148,22 +148,24 @@ class OwnerPage:
             "problem": problem,
         }
 
-    def _classes(self) -> Iterator[tuple[Any, list[Entry]]]:
+    def _classes(self) -> Iterator[tuple[Topic, list[Entry]]]:
         """Yield the classes that the page is about, and what became of them."""
         for topic in self.section.topics:
             entries = [entry for entry in topic.entries if entry.network in self.owner.networks]
             if entries:
                 yield topic, entries
 
-    def _related(self, topic: Any) -> list[tuple[str, Entry]]:
-        """Return the pages that others have of a class for these networks."""
+    def _related(self, topic: Topic) -> list[tuple[str, Entry]]:
+        """Return the pages of a class: those of this analysis, and those that others have of it for these networks."""
+        family = families[self.section.method]
+        own = [(family.title, each) for each in topic.entries if each.network in self.owner.networks]
         models = {network.model for network in self.owner.networks}
-        found = related_to(self.chapter, self.section, topic)
-        return [
+        others = [
             (title, entry)
-            for title, entry in found
+            for title, entry in related_to(self.chapter, self.section, topic)
             if entry.network.model in models and entry.folder != entry.network.folder
         ]
+        return [*(own if family.has_class_pages else []), *others]
 
     def _tables(self) -> Iterator[Shown]:
         for name in analyses[self.section.method].tables:

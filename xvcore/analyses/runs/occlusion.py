@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, MapOver, Results, analyses, image_by_image
 from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import COLOURS
 from xvcore.analyses.questions.occlusion import Occlusion
 from xvcore.analyses.questions.picture_grid import Cell, coloured, named, picture_grid
 from xvcore.analyses.questions.scores import Sample
-from xvcore.report.wording import plural
+from xvcore.report.wording import decimal, plural
 from xvcore.runs.images import as_bytes, pictures, records
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings
@@ -51,6 +51,23 @@ def rows(run: Run[OcclusionOfClasses], sample: Sample, _class_id: str) -> pd.Dat
         activation_map=pd.Series([each.flatten().cpu().numpy() for each in found.activation]),
         pred_map=pd.Series([each.flatten().cpu().numpy() for each in found.prediction]),
     )
+
+
+def maps(rows: pd.DataFrame) -> Iterator[MapOver]:
+    """Return what hiding each place takes from the probability, and from the strongest feature map."""
+    for row in records(rows):
+        shape, step = (int(row["map_h"]), int(row["map_w"])), float(row["step_px"])
+        left, top = row["first_x"] - step / 2, row["first_y"] - step / 2
+        box = (left, top, shape[1] * step, shape[0] * step)
+        whole = row["prob_target"]
+        lost = whole - np.asarray(row["prob_map"], float).reshape(shape)
+        words = f"{decimal(whole)} with the whole image, {decimal(row['prob_min'])} without what counts most"
+        yield MapOver(row["image_id"], "Probability lost by hiding the place", lost, box, words)
+        activation = row["activation"]
+        if activation > 0:
+            lost = 1 - np.asarray(row["activation_map"], float).reshape(shape) / activation
+            words = f"{row['layer']}, unit {row['unit']}"
+            yield MapOver(row["image_id"], "Share of the strongest feature map lost", lost, box, words)
 
 
 def figures(results: Results) -> Iterator[Figure]:
@@ -126,5 +143,5 @@ def _spread(n: int, most: int) -> list[int]:
 
 
 analyses.register("occlusion")(
-    Analysis(OcclusionOfClasses, (image_by_image("occlusion", rows),), figures, findings=findings)
+    Analysis(OcclusionOfClasses, (image_by_image("occlusion", rows),), figures, findings=findings, maps=maps)
 )

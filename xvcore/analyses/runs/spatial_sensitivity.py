@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
+from xvcore.analyses.analysis import Analysis, Figure, MapOver, Results, analyses, image_by_image
 from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.analyses.questions.picture_grid import Cell, coloured, picture_grid
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.spatial_sensitivity import SpatialSensitivity, agreement, mean_sensitivity
-from xvcore.report.wording import plural
+from xvcore.report.wording import decimal, plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings
 from xvcore.store.encode import picture
@@ -34,6 +34,23 @@ class SensitivityOfClasses(SpatialSensitivity, ClassSettings):
 def rows(run: Run[SensitivityOfClasses], sample: Sample, _class_id: str) -> pd.DataFrame:
     """Return the losses of some images at every place."""
     return run.settings([run.classifier], sample, batch_size=run.spec.batch_size)
+
+
+def maps(rows: pd.DataFrame) -> Iterator[MapOver]:
+    """Return what removing a square at each place takes from the logit."""
+    for image_id, of_image in rows.groupby("image_id", sort=False):
+        grid = of_image.pivot(index="y", columns="x", values="logit_drop")
+        values, size = grid.to_numpy(float), float(of_image["size_px"].iloc[0])
+        (x, step_x), (y, step_y) = (_first(edges.to_numpy(float), size) for edges in (grid.columns, grid.index))
+        box = (x, y, step_x * values.shape[1], step_y * values.shape[0])
+        title, words = "Logit lost by removing a square around the place", f"{decimal(float(values.max()))} at most"
+        yield MapOver(str(image_id), title, values, box, words)
+
+
+def _first(edges: np.ndarray, size: float) -> tuple[float, float]:
+    """Return where the first cell begins whose middle is that of a square, and the side of the cells, px."""
+    step = float(edges[1] - edges[0]) if len(edges) > 1 else size
+    return float(edges[0]) + (size - step) / 2, step
 
 
 def join(results: Results) -> Mapping[str, pd.DataFrame]:
@@ -113,5 +130,6 @@ analyses.register("spatial_sensitivity")(
         join,
         ("spatial_agreement",),
         findings,
+        maps,
     )
 )
