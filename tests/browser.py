@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
@@ -26,6 +28,12 @@ SWITCHES = [
 SECONDS = 90
 """Until something is on the page; it takes seconds on a quiet machine."""
 CSS, XPATH = "css selector", "xpath"
+AXE = """
+const done = arguments[0];
+const shown = (each) => each.id + ": " + each.help + ": " + each.nodes.map((node) => node.html).slice(0, 3).join(" ");
+axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
+  .then((found) => done(found.violations.map(shown)), (error) => done([String(error)]));
+"""
 HAS_ALL_PICTURES = "return [...document.images].every(each => each.complete)"
 
 
@@ -45,6 +53,14 @@ def chromium(address: str, screenshots: Path) -> Iterator["Browser"]:
         yield Browser(driver, address, screenshots)
     finally:
         driver.quit()
+
+
+def violations(driver: "Chrome") -> list[str]:
+    """Return what axe-core has against the page: WCAG 2.1 A and AA, and what it calls best practice."""
+    axe = pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
+    driver.set_script_timeout(2 * SECONDS)
+    driver.execute_script((Path(axe.__file__).parent / "axe.min.js").read_text())
+    return driver.execute_async_script(AXE)
 
 
 class Browser:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bird_store import HOSTILE_MODEL, WIDE, picture_of
-from browser import CHROMIUM, DRIVER, SWITCHES
+from browser import CHROMIUM, DRIVER, SWITCHES, violations
 from comparison_store import NARROW, ROBIN, write_store
 
 from xvcore.report import build
@@ -92,6 +92,13 @@ def test_on_a_desk_the_first_picture_of_a_part_is_large_and_the_columns_stand_si
     columns = browser.execute_script(places, ".third")
     assert len({round(each["top"]) for each in columns}) == 1
     assert [each["left"] for each in columns] == sorted({each["left"] for each in columns})
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1400, "light")])
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_a_reader_of_screens_and_a_keyboard_get_everywhere(browser, site, page, width, scheme):
+    visit(browser, site / page, width, scheme)
+    assert violations(browser) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bird_store import HOSTILE_MODEL, WIDE, picture_of
+from browser import violations
 from method_store import BARE, LOCAL, PROJECTED, ROBINS, write_evidence, write_units
 
 from xvcore.report import build
@@ -144,6 +145,22 @@ def test_no_page_is_wider_than_the_screen_or_has_an_error(browser, site, page, w
 @pytest.mark.parametrize("page", METHOD_PAGES.values(), ids=METHOD_PAGES)
 def test_no_page_of_other_methods_is_wider_than_the_screen_or_has_an_error(browser, method_site, page, width):
     check_width(browser, method_site, page, width)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1400, "light")])
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_a_reader_of_screens_and_a_keyboard_get_everywhere(browser, site, page, width, scheme):
+    set_screen(browser, width, scheme=scheme)
+    visit(browser, site, page)
+    assert violations(browser) == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1400, "dark")])
+@pytest.mark.parametrize("page", METHOD_PAGES.values(), ids=METHOD_PAGES)
+def test_a_reader_of_screens_and_a_keyboard_get_everywhere_in_other_methods(browser, method_site, page, width, scheme):
+    set_screen(browser, width, scheme=scheme)
+    visit(browser, method_site, page)
+    assert violations(browser) == []
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)

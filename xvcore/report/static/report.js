@@ -43,6 +43,17 @@
     });
   }
 
+  // What is wider than its place can be scrolled by keyboard: it takes the focus while it is.
+  function scrollers() {
+    const fit = (each) => {
+      const isFolded = each.closest("details:not([open])"); // not drawn, and not focused either
+      const isWider = each.scrollWidth > each.clientWidth + 1 || each.scrollHeight > each.clientHeight + 1;
+      if (isFolded || isWider) each.tabIndex = 0; else each.removeAttribute("tabindex");
+    };
+    const observer = new ResizeObserver((entries) => entries.forEach((entry) => fit(entry.target)));
+    document.querySelectorAll("pre, .scroll").forEach((each) => { fit(each); observer.observe(each); });
+  }
+
   const STEP = 100; // rows shown at once: a thousand rows of pictures would make a phone slow
 
   function table(controls) {
@@ -144,6 +155,7 @@
   themes();
   views();
   arrows();
+  scrollers();
   document.querySelectorAll(".controls").forEach(table);
   document.querySelectorAll("table.sortable").forEach(sortable);
 })();
