@@ -243,6 +243,74 @@ def test_every_form_of_a_labels_file_says_the_same(form, tmp_path):
     assert read_labels(path) == (Output(0, "n01440764", "tench"), Output(1, "n01443537", "gold fish"))
 
 
+YAMLS = {
+    "list": "names:\n  - tench\n  - 'no'\n",
+    "list of plain words": "[tench, no]\n",
+    "index to name": "path: /data\nnames:\n  1: no\n  0: tench\n",
+    "name to index": "no: 1\ntench: 0\n",
+    "configuration": "id2label: {0: tench, 1: no}\nn_layers: 3\n",
+}
+
+
+@pytest.mark.parametrize("form", YAMLS)
+def test_a_name_in_yaml_is_text(form, tmp_path):
+    path = tmp_path / "data.yaml"
+    path.write_text(YAMLS[form], encoding="utf-8")
+    assert read_labels(path) == (Output(0, None, "tench"), Output(1, None, "no"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("names: 5\n", "indices"),
+        ("tench\n", "found 'tench'"),
+        ("a: 0\na: 1\n", "'a' is there twice"),
+        ("{a: 0", "expected a list of names"),
+        ("? [a]\n: 0\n", "expected a list of names"),
+        ("names: [a, [b, [c]]]\n", "expected a list of names"),
+        ("a: x\nb: y\n", "index to name"),
+        ("", "expected a list of names"),
+    ],
+)
+def test_yaml_that_is_no_list_of_labels_is_refused(text, message, tmp_path):
+    path = tmp_path / "data.yml"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=message):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'item {\n  id: 1\n  name: "n01440764"\n  display_name: "tench"\n}\nitem {\n  id: 2\n  name: "n01443537"\n'
+        '  display_name: "gold {fish}"\n}\n',
+        "# two\nitem { name: 'n01443537' id: 2 display_name: 'gold {fish}' } item: { id: 1 name: 'n01440764 tench' }",
+    ],
+)
+def test_a_label_map_is_read_by_its_ids(text, tmp_path):
+    path = tmp_path / "label_map.pbtxt"
+    path.write_text(text)
+    assert read_labels(path) == (Output(0, "n01440764", "tench"), Output(1, "n01443537", "gold {fish}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected items"),
+        ("item { id: 1 }", "item 1 of a label map needs an id and a name"),
+        ("item { name: 'a' }", "item 1 of a label map needs an id and a name"),
+        ("item { id: 1 name: 'a' } node { id: 2 }", "found 'node"),
+        ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "indices"),
+        ("item { id: 1 name: 'a", "expected items"),
+    ],
+)
+def test_a_label_map_that_is_none_is_refused(text, message, tmp_path):
+    path = tmp_path / "label_map.pbtxt"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=message):
+        read_labels(path)
+
+
 @pytest.mark.parametrize("form", TABLES)
 def test_every_form_of_a_table_says_the_same(form, tmp_path):
     path = tmp_path / "labels.csv"

@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import yaml  # type: ignore[import-untyped]
 from torchvision.models import AlexNet_Weights
 
-from xvcore.errors import LabelError
+from xvcore.errors import LabelError, in_one_line
 from xvcore.keys import typed_path
 from xvcore.models.architecture import Output
 from xvcore.models.classifier import Classifier
@@ -120,6 +121,9 @@ def read_labels(path: Path) -> tuple[Output, ...]:
     JSON: a list of names; ``{"0": ["n01440764", "tench"], …}`` (``imagenet_class_index.json``); ``{"tench": 0, …}``
     (``class_to_idx.json``); or either under one of :data:`WRAPPERS` (``id2label`` in the ``config.json`` of a model).
 
+    YAML (``.yaml``, ``.yml``): the same as JSON; every key and name is text, ``no`` too. TensorFlow's label map
+    (``.pbtxt``): its items by their ``id``, the ``display_name`` before the ``name``.
+
     A table, with commas, semicolons or tabs: its header names the columns (:data:`INDEX_COLUMNS`,
     :data:`WNID_COLUMNS`, :data:`NAME_COLUMNS`); in a ``.csv`` or ``.tsv`` without a header the column of consecutive
     numbers is the index. A name with a comma stands in quotes.
@@ -133,7 +137,11 @@ def read_labels(path: Path) -> tuple[Output, ...]:
         text = path.read_text(encoding="utf-8-sig").rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"labels {path}: cannot be read as a text file ({error})") from error
-    if text.lstrip().startswith(("{", "[")):
+    if path.suffix.lower() in (".yaml", ".yml"):
+        entries = _from_yaml(path, text)
+    elif path.suffix.lower() == ".pbtxt":
+        entries = _from_label_map(path, text)
+    elif text.lstrip().startswith(("{", "[")):
         entries = _from_json(path, text)
     else:
         entries = _from_table(path, text) or _from_lines(path, text.splitlines())
@@ -413,6 +421,11 @@ def _from_json(path: Path, text: str) -> list[tuple[int, str]]:
         content = json.loads(text, object_pairs_hook=partial(_once, path))
     except ValueError as error:
         raise LabelError(f"labels {path}: {_EXPECTED_JSON} ({error})") from error
+    return _from_tree(path, content, _EXPECTED_JSON)
+
+
+def _from_tree(path: Path, content: Any, expected: str) -> list[tuple[int, str]]:
+    """Return the labels in what a file of mappings and lists holds."""
     if isinstance(content, dict):
         key = next((each for each in WRAPPERS if isinstance(content.get(each), dict | list)), None)
         content = content if key is None else content[key]
@@ -421,8 +434,65 @@ def _from_json(path: Path, text: str) -> list[tuple[int, str]]:
         items = [(str(index), name) for name, index in items]
     for index, label in items:
         if not (str(index).isdecimal() and _is_label(label)):
-            raise LabelError(f"labels {path}: {_EXPECTED_JSON} (found {index!r:.40}: {label!r:.80})")
+            raise LabelError(f"labels {path}: {expected} (found {index!r:.40}: {label!r:.80})")
     return [(int(index), label if isinstance(label, str) else " ".join(label)) for index, label in items]
+
+
+class _TextOnly(yaml.BaseLoader):  # type: ignore[misc]
+    """Reads YAML whose scalars are all text, so that ``no`` is a name and no truth; a key twice is told."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        pairs = [(self.construct_object(key), self.construct_object(value, deep=True)) for key, value in node.value]
+        return _once(Path(self.name), pairs)
+
+
+def _from_yaml(path: Path, text: str) -> list[tuple[int, str]]:
+    loader = _TextOnly(text)
+    loader.name = str(path)
+    try:
+        content = loader.get_single_data()
+    except (yaml.YAMLError, TypeError) as error:
+        raise LabelError(f"labels {path}: {_EXPECTED_JSON} ({in_one_line(error)})") from error
+    finally:
+        loader.dispose()
+    if isinstance(content, dict):
+        key = next((each for each in WRAPPERS if isinstance(content.get(each), dict | list)), None)
+        content = content if key is None else content[key]
+    if not isinstance(content, dict | list):
+        raise LabelError(f"labels {path}: {_EXPECTED_JSON} (found {content!r:.80})")
+    if (
+        isinstance(content, dict)
+        and not all(str(key).isdecimal() for key in content)
+        and all(isinstance(value, str) and value.isdecimal() for value in content.values())
+    ):
+        content = {name: int(index) for name, index in content.items()}
+    return _from_tree(path, content, _EXPECTED_JSON)
+
+
+_QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_ITEM = re.compile(rf"item\s*:?\s*\{{((?:[^{{}}\"']|{_QUOTED})*)\}}")
+_FIELD = re.compile(rf"(\w+)\s*:\s*({_QUOTED}|[\w.+-]+)")
+
+
+def _from_label_map(path: Path, text: str) -> list[tuple[int, str]]:
+    """Return the items of a label map of TensorFlow's object detection."""
+    entries = []
+    plain = re.sub(rf"({_QUOTED})|#[^\n]*", lambda found: found.group(1) or "", text)
+    rest = _ITEM.sub("", plain).strip(" \t\r\n,;")
+    for number, body in enumerate(_ITEM.findall(plain), 1):
+        fields = dict(_FIELD.findall(body))
+        label = [_unquoted(fields[name]) for name in ("name", "display_name") if name in fields]
+        if not fields.get("id", "").isdecimal() or not label:
+            raise LabelError(f"labels {path}: item {number} of a label map needs an id and a name, found {body!r:.80}")
+        kept = label if WNID.fullmatch(label[0]) else label[-1:]
+        entries.append((int(fields["id"]), " ".join(kept)))
+    if rest or not entries:
+        raise LabelError(f'labels {path}: expected items like item {{ id: 1 name: "tench" }}, found {rest!r:.80}')
+    return entries
+
+
+def _unquoted(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] in ("'", '"') else value
 
 
 _EXPECTED_JSON = (
