@@ -5,13 +5,12 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, Field, create_model
 
 from flows.classes import ClassesRequest, do_classes, do_shard
 from flows.family import Command
 from flows.forms import form, settings_of
+from flows.orchestration import flow, task
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.compare import check_number, compare
 from xvcore.runs.run import RunSpec, open_run
@@ -63,7 +62,7 @@ def analyse(request: AnalyseRequest) -> dict[str, list[str]]:
     return do_classes(request, analyse_shard, after=compare_networks)
 
 
-@task(cache_policy=NO_CACHE)
+@task
 def compare_networks(specs: Sequence[RunSpec[Settings]]) -> None:
     """Draw the figures of all networks together."""
     if len(specs) > 1:

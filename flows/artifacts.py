@@ -1,6 +1,10 @@
-"""What a run over classes leaves in Prefect: a table, a summary in Markdown with thumbnails, an event at its end."""
+"""What a run over classes leaves for its readers: a table, a summary in Markdown with thumbnails, an event at its end.
+
+Prefect has them where a server is set; elsewhere table and summary are files of the store, below :data:`FOLDER`.
+"""
 
 import base64
+import json
 import logging
 import os
 import re
@@ -10,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.events import emit_event
-from prefect.runtime import flow_run
 
+from flows.orchestration import is_reported
 from xvcore.errors import XvError
 from xvcore.query import table
 from xvcore.report import addresses
@@ -23,9 +25,12 @@ from xvcore.runs.settings import Settings
 from xvcore.runs.stage import pipelines
 from xvcore.runs.thumbnails import Thumbnail
 from xvcore.store import SCHEMAS, Store
+from xvcore.store.write import put
 
 logger = logging.getLogger(__name__)
 
+FOLDER = "artifacts"
+"""Of the store, for what Prefect is not told."""
 MAX_BYTES = 190_000
 """Of the Markdown, thumbnails included: it lies in the server's database and goes to the browser in one piece."""
 MAX_ROWS = 1000
@@ -76,6 +81,8 @@ class Findings:
 def show(runs: Sequence[Run[Settings]], classes: Sequence[str], failures: Sequence[str]) -> None:
     """Leave a table with a row for each network and class, and what the runs found in Markdown.
 
+    Their keys, the names of the files too, are ``<method>-classes-<dataset>`` and ``<method>-summary-<dataset>``.
+
     Parameters
     ----------
     runs : one a network, of one method on one dataset
@@ -88,14 +95,23 @@ def show(runs: Sequence[Run[Settings]], classes: Sequence[str], failures: Sequen
     about = "One row per network and class"
     if len(found.records) > len(rows):
         about += f": {len(rows)} of {len(found.records)}, failures first; all of them are in the table class_runs"
-    create_table_artifact(table=rows, key=f"{method}-classes-{dataset}", description=about)
-    create_markdown_artifact(
-        markdown=markdown(found), key=f"{method}-summary-{dataset}", description="What the run found"
-    )
+    of_classes, summary = f"{method}-classes-{dataset}", f"{method}-summary-{dataset}"
+    if is_reported():
+        from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+        create_table_artifact(table=rows, key=of_classes, description=about)
+        create_markdown_artifact(markdown=markdown(found), key=summary, description="What the run found")
+        return
+    place = runs[0].store.place
+    put(place, f"{FOLDER}/{of_classes}.json", json.dumps(rows, ensure_ascii=False, indent=1).encode())
+    put(place, f"{FOLDER}/{summary}.md", markdown(found).encode())
+    logger.info("what the run found: %s/%s/%s.md", place.url, FOLDER, summary)
 
 
 def announce_end(run: Run[Settings], status: str) -> None:
     """Send the event that a run has ended, so that automations can follow; none while it is still running.
+
+    Where no server is set, it is a line of the log.
 
     It is ``xv.run.complete``, ``xv.run.failed`` or ``xv.run.stopped`` of the resource ``xv.run.<run_id>``; Prefect adds
     the flow run.
@@ -107,12 +123,19 @@ def announce_end(run: Run[Settings], status: str) -> None:
     """
     if status == "running":
         return
+    name = f"{run.settings.method} · {run.classifier.name} · {run.dataset.name}"
+    if not is_reported():
+        logger.info("%s: %s", name, status)
+        return
+    from prefect.events import emit_event
+    from prefect.runtime import flow_run
+
     ended = table(run.store, "class_runs", run_id=run.run_id, columns=["status", "n_images", "seconds"])
     emit_event(
         event=f"xv.run.{status}",
         resource={
             "prefect.resource.id": f"xv.run.{run.run_id}",
-            "prefect.resource.name": f"{run.settings.method} · {run.classifier.name} · {run.dataset.name}",
+            "prefect.resource.name": name,
             "xv.method": run.settings.method,
             "xv.model": run.classifier.name,
             "xv.dataset": run.dataset.name,

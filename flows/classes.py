@@ -1,4 +1,4 @@
-"""Runs over whole classes, whatever the family: one flow run per class and network, one task per stage.
+"""Runs over whole classes, whatever the family: one flow run per shard, one task per stage and class.
 
 The flows of a family follow from its settings (:mod:`flows.family`).
 """
@@ -6,23 +6,23 @@ The flows of a family follow from its settings (:mod:`flows.family`).
 import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
-from uuid import UUID
+from contextvars import ContextVar
+from functools import partial
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flows.allocator import keep_memory
 from flows.artifacts import announce_end, show
-from flows.fanout import FanOut, Place, ShardFlow, place_of, run_shards
+from flows.fanout import FanOut, Place, place_of, run_shards
 from flows.flags import shard_of
 from flows.forms import filled_from, in_order, settings_of
+from flows.orchestration import Bar, Flow, State, task
 from flows.progress import watch
+from flows.shards import cut, seconds_of
 from xvcore.errors import ClassesFailedError, XvError
 from xvcore.runs import pipeline
+from xvcore.runs.joining import told
 from xvcore.runs.run import (
     Run,
     RunSpec,
@@ -38,6 +38,8 @@ from xvcore.runs.settings import Settings
 from xvcore.runs.stage import pipelines
 
 logger = logging.getLogger("flows.classes")
+_look: ContextVar[Callable[[], None]] = ContextVar("look", default=lambda: None)
+"""Moves the bar of the run that this shard is of, where that is in this process."""
 
 
 class ClassesRequest(BaseModel):
@@ -145,13 +147,7 @@ class ClassesRequest(BaseModel):
 Request = TypeVar("Request", bound=ClassesRequest)
 
 
-def _is_worth_another_try(_task: Any, _run: Any, state: State) -> bool:
-    """Say whether the failure was of the surroundings (a store or disk out of reach), not of the input."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) or isinstance(getattr(error, "__cause__", None), OSError)
-
-
-@task(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_is_worth_another_try, cache_policy=NO_CACHE)
+@task
 def run_stage(spec: RunSpec[Settings], class_id: str, verb: str) -> int | None:
     """Run one stage of one class; the store, not Prefect, knows what is done."""
     run = opened(spec)
@@ -159,10 +155,12 @@ def run_stage(spec: RunSpec[Settings], class_id: str, verb: str) -> int | None:
         return pipeline.run_stage(run, class_id, verb, report)
 
 
-@task(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_is_worth_another_try, cache_policy=NO_CACHE)
+@task
 def gather(spec: RunSpec[Settings]) -> None:
     """Join what the classes left into the tables of the whole run."""
-    pipeline.gather(opened(spec))
+    run = opened(spec)
+    with watch(f"{run.classifier.name} · join") as progress, told(progress):
+        pipeline.gather(run)
 
 
 def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
@@ -182,7 +180,7 @@ def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
     (spec,) = request.specs()
     run = opened(spec)
     if join:
-        gather.with_options(task_run_name=f"gather {run.classifier.name}")(spec)
+        gather(spec, title=f"gather {run.classifier.name}")
         return request.classes
     announce(run, request.classes)
     errors: dict[str, Exception] = {}
@@ -192,6 +190,7 @@ def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
                 _do_class(spec, run, class_id)
             except Exception as error:  # noqa: BLE001  whatever it was, it is recorded and raised when the others are done
                 errors[class_id] = error
+            _look.get()()
     if len(request.classes) == 1 and errors:
         raise errors[request.classes[0]]
     if errors:
@@ -204,7 +203,7 @@ def _do_class(spec: RunSpec[Settings], run: Run[Settings], class_id: str) -> Non
     pipeline.begin(run, class_id)
     try:
         for stage in pipeline.stages_of(run):
-            run_stage.with_options(name=stage.verb, task_run_name=stage.verb)(spec, class_id, stage.verb)
+            run_stage(spec, class_id, stage.verb, name=stage.verb, title=stage.verb)
         pipeline.finish(run, class_id)
     except BaseException as error:
         pipeline.fail(run, class_id, error)
@@ -212,7 +211,7 @@ def _do_class(spec: RunSpec[Settings], run: Run[Settings], class_id: str) -> Non
 
 
 def do_classes(
-    request: Request, shard_flow: ShardFlow, after: Callable[[list[RunSpec[Settings]]], object] | None = None
+    request: Request, shard_flow: Flow, after: Callable[[list[RunSpec[Settings]]], object] | None = None
 ) -> dict[str, list[str]]:
     """Run a child flow for each shard, publish the tables, and fail at the end if any class failed.
 
@@ -260,26 +259,37 @@ def do_classes(
 
 def _do_each(place: Place, request: Request, runs: dict[str, Run[Settings]], todo: dict[str, list[str]]) -> list[str]:
     """Compute the classes of each network, in shards, move the bar, and return what failed."""
-    size = request.fan_out.shard_size
     shards = [
-        request.of_shard(model, classes[first : first + size])
+        request.of_shard(model, shard)
         for model, classes in todo.items()
-        for first in range(0, len(classes), size)
+        for shard in cut(classes, request.fan_out, partial(seconds_of, runs[model], classes))
     ]
     total = sum(map(len, todo.values()))
     failures: list[str] = []
-    done = 0
-    bar = cast(
-        UUID, create_progress_artifact(progress=0.0, key="classes-done", description="Classes done, over all networks")
-    )
-    for shard, state in run_shards(place, shards, request.fan_out):
-        logger.info("%s: %s, %d of %d classes", shard.title, state.name, done + len(shard.classes), total)
-        if not state.is_completed():
-            failures += _failures(runs[shard.models[0]], shard.classes, state)
-        done += len(shard.classes)
-        update_progress_artifact(bar, progress=100.0 * done / total)
-    update_progress_artifact(bar, progress=100.0)
+    done = {model: set[str]() for model in todo}
+    bar = Bar("classes-done", "Classes done, over all networks")
+
+    def look() -> None:
+        if bar.is_due:
+            bar.move(sum(len(done[model] | _at_their_end(run, todo[model])) for model, run in runs.items()), total)
+
+    token = _look.set(look)
+    try:
+        for shard, state in run_shards(place, shards, request.fan_out, meanwhile=look):
+            done[shard.models[0]].update(shard.classes)
+            logger.info("%s: %s, %d of %d classes", shard.title, state.name, sum(map(len, done.values())), total)
+            if not state.is_completed():
+                failures += _failures(runs[shard.models[0]], shard.classes, state)
+    finally:
+        _look.reset(token)
+    bar.move(total, total)
     return failures
+
+
+def _at_their_end(run: Run[Settings], classes: Sequence[str]) -> set[str]:
+    """Return those of some classes whose last stage is done, wherever that was: one look into a folder."""
+    tables = [stage.table for stage in pipeline.stages_of(run) if stage.table]
+    return set(run.store.classes_of(tables[-1], run.run_id)).intersection(classes) if tables else set()
 
 
 def _failures(run: Run[Settings], classes: Sequence[str], state: State) -> list[str]:

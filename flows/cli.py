@@ -369,6 +369,7 @@ def _prepare_terminal(*, verbose: bool) -> None:
 
     show_on(for_this_terminal())
     logging.getLogger("xvcore").setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("flows").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def _of_family(name: str) -> Any:
@@ -386,11 +387,16 @@ def _of_family(name: str) -> Any:
 
 def _run(flow: Any, request: Any) -> None:
     """Run a flow of whole classes on a request, and show what the store holds then."""
-    from flows.embedded import start_server
+    from flows import orchestration
 
     request = request.ready()
-    start_server()
-    flow(request)
+    if request.fan_out.to == "ray":  # whose tasks Prefect hands out
+        from flows.embedded import start_server
+
+        start_server()
+        orchestration.of_prefect(flow)(request)
+    else:
+        orchestration.run(flow, request)
     _show_status(request.store)
 
 

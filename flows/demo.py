@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows import commands
 from flows.family import Command
+from flows.orchestration import run
 from flows.progress import watch
 from xvcore.data import open_dataset
 from xvcore.parameters import replaced
@@ -42,14 +43,15 @@ def run_demo(out: Path, *, seed: int, say: Callable[[str], None]) -> Path:
     for command, demo in shown:
         request = command.request
         settings = replaced(request.settings_type(), {"max_images": IMAGES, **demo.changes})
-        command.flow(
+        run(
+            command.flow,
             request.filled(
                 settings,
                 dataset=DATASET,
                 classes=_classes(),
                 store=str(out / "store"),
                 models=[models[name] for name in demo.networks],
-            )
+            ),
         )
     index = build(store, out / "report", picture_of=Originals())
     for _, demo in shown:

@@ -1,4 +1,4 @@
-"""Prefect's embedded server, which a command starts where no other server is named."""
+"""Prefect's embedded server, which a command that fans out to Ray starts where no other server is named."""
 
 import signal
 import threading

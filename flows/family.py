@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import Flow, flow
 from pydantic import Field, create_model
 
 from flows.classes import ClassesRequest, do_classes, do_shard
-from flows.fanout import ShardFlow
 from flows.forms import form
+from flows.orchestration import Flow, flow
 from xvcore.runs.settings import Settings
 
 
@@ -24,8 +23,8 @@ class Command:
     """
 
     request: type[ClassesRequest]
-    flow: Flow[Any, Any]
-    shard_flow: ShardFlow
+    flow: Flow
+    shard_flow: Flow
 
 
 def command(settings: type[Settings], module: str) -> Command:
@@ -78,9 +77,8 @@ def _request(settings: type[Settings], name: str, module: str) -> type[ClassesRe
     return request
 
 
-def _flow(function: Any, attribute: str, module: str, request: type, **options: Any) -> Flow[Any, Any]:
+def _flow(function: Any, attribute: str, module: str, request: type, **options: Any) -> Flow:
     """Return a function as the flow that a module holds under a name, with the request as its form."""
     function.__module__, function.__name__, function.__qualname__ = module, attribute, attribute
     function.__annotations__["request"] = request
-    made: Flow[Any, Any] = flow(**options)(function)
-    return made
+    return flow(**options)(function)

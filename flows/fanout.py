@@ -10,27 +10,20 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, cast
 from uuid import UUID
 
-import httpx
-from prefect import Flow, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
-from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms import in_order
+from flows.orchestration import Flow, State, ended, is_reported
 from xvcore.errors import XvError
 from xvcore.keys import digest
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
     from prefect_ray.task_runners import PrefectRayFuture, RayTaskRunner
 
 logger = logging.getLogger("flows.fanout")
@@ -62,8 +55,14 @@ class FanOut(BaseModel):
         str, Field(description="HOST:PORT of the Ray cluster; auto: the one that runs on this machine", min_length=1)
     ] = "auto"
     shard_size: Annotated[
-        int, Field(description="Classes of one shard; starting a process costs some seconds", ge=1, le=1000)
-    ] = 1
+        int | None,
+        Field(
+            description="Classes of one shard; none: here all of a network, elsewhere as many as are three minutes of "
+            "work by the rates of the store (starting a process costs some seconds)",
+            ge=1,
+            le=1000,
+        ),
+    ] = None
     at_once: Annotated[int, Field(description="Shards handed out at a time, waiting ones included", ge=1, le=200)] = 32
     attempts: Annotated[
         int,
@@ -85,8 +84,6 @@ class Shard(Protocol):
 
 
 ShardT = TypeVar("ShardT", bound=Shard)
-ShardFlow = Flow[..., Any]
-"""The flow of one shard: called with the shard's request, and with ``join`` to join what the shards of a run left."""
 
 
 class Place(Protocol):
@@ -106,11 +103,16 @@ class Place(Protocol):
 
 
 def run_shards(
-    place: Place, shards: Sequence[ShardT], fan_out: FanOut, *, join: bool = False
+    place: Place,
+    shards: Sequence[ShardT],
+    fan_out: FanOut,
+    *,
+    join: bool = False,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Iterator[tuple[ShardT, State]]:
     """Compute shards at a place and yield each as it ends; what is lost on the way is started again, elsewhere.
 
-    Whoever stops asking, or is cancelled, cancels the shards at work.
+    Whoever stops asking, or is cancelled, cancels the shards at work. ``meanwhile`` is called now and then.
     """
     waiting = deque((shard, 1) for shard in shards)
     at_work: dict[Any, tuple[ShardT, int]] = {}
@@ -132,6 +134,8 @@ def run_shards(
                     waiting.append((shard, attempt + 1))
                 else:
                     yield shard, state
+            if meanwhile:
+                meanwhile()
     finally:
         if at_work:
             place.cancel(at_work)
@@ -143,15 +147,22 @@ def is_lost(state: State) -> bool:
 
 
 @contextmanager
-def place_of(fan_out: FanOut, shard_flow: ShardFlow) -> Iterator[Place]:
+def place_of(fan_out: FanOut, shard_flow: Flow) -> Iterator[Place]:
     """Open the place that a run was told to compute at.
+
+    The flow is that of one shard: called with the shard's request, and with ``join`` to join what the shards left.
 
     Raises
     ------
     XvError
-        The pool does not know the flow, or there is no such Ray cluster.
+        The pool does not know the flow, no server is set that has pools, or there is no such Ray cluster.
     """
     if fan_out.to == "pool":
+        if not is_reported():
+            raise XvError(
+                f"fan-out to the work pool {fan_out.pool!r} needs the Prefect server that has it: set PREFECT_API_URL "
+                "(`xv up` starts one and prints it); else fan out to here or ray"
+            )
         yield Pool(shard_flow, fan_out.pool)
     elif fan_out.to == "ray":
         with _ray_runner(fan_out.ray_address) as runner:
@@ -163,7 +174,7 @@ def place_of(fan_out: FanOut, shard_flow: ShardFlow) -> Iterator[Place]:
 class Here:
     """One shard after the other, in this process."""
 
-    def __init__(self, shard_flow: ShardFlow) -> None:
+    def __init__(self, shard_flow: Flow) -> None:
         self._flow = shard_flow
         self._started: dict[int, tuple[Shard, bool]] = {}
         self._count = 0
@@ -178,7 +189,7 @@ class Here:
         """Compute the shard that was started first."""
         handle = min(handles)
         shard, join = self._started.pop(handle)
-        yield handle, cast(State, self._flow(shard, join=join, return_state=True))
+        yield handle, ended(self._flow, shard, join=join)
 
     def cancel(self, handles: Collection[int]) -> None:
         """Forget what was not computed."""
@@ -195,7 +206,10 @@ class Pool:
         The server knows no such deployment.
     """
 
-    def __init__(self, shard_flow: ShardFlow, pool: str) -> None:
+    def __init__(self, shard_flow: Flow, pool: str) -> None:
+        from prefect.client.orchestration import get_client
+        from prefect.exceptions import ObjectNotFound
+
         self._deployment = f"{shard_flow.name}/{pool}"
         self._said = self._heard = time.monotonic()
         try:
@@ -209,6 +223,9 @@ class Pool:
 
     def start(self, shard: Shard, attempt: int, *, join: bool) -> UUID:
         """Create a flow run."""
+        from prefect.deployments import run_deployment
+        from prefect.runtime import flow_run
+
         parameters = {"request": shard.model_dump(mode="json"), "join": join}
         created = run_deployment(
             self._deployment,
@@ -218,10 +235,15 @@ class Pool:
             timeout=0,
             tags=[f"of:{flow_run.name}", f"attempt:{attempt}"],
         )
-        return cast(FlowRun, created).id
+        return cast("FlowRun", created).id
 
     def ended(self, handles: Collection[UUID]) -> Iterator[tuple[UUID, State]]:
         """Ask the server, at most once in :data:`POLL_SECONDS`; a server out of reach is waited for."""
+        import httpx
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+        from prefect.client.schemas.objects import State, StateType
+
         time.sleep(POLL_SECONDS)
         try:
             with get_client(sync_client=True) as client:
@@ -241,11 +263,14 @@ class Pool:
 
     def cancel(self, handles: Collection[UUID]) -> None:
         """Ask the workers to end the flow runs; those that nobody took are cancelled at once."""
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.objects import State, StateType
+
         with get_client(sync_client=True) as client:
             for handle in handles:
                 client.set_flow_run_state(handle, State(type=StateType.CANCELLING))
 
-    def _say_if_idle(self, found: Sequence[FlowRun]) -> None:
+    def _say_if_idle(self, found: "Sequence[FlowRun]") -> None:
         """Log now and then that nobody works on anything."""
         now = time.monotonic()
         if any(each.state and not each.state.is_scheduled() for each in found):
@@ -258,11 +283,14 @@ class Pool:
 class Ray:
     """Tasks on a Ray cluster, handed out by its task runner; a task has a GPU to itself where the cluster has GPUs."""
 
-    def __init__(self, shard_flow: ShardFlow, runner: "RayTaskRunner[Any]") -> None:
+    def __init__(self, shard_flow: Flow, runner: "RayTaskRunner[Any]") -> None:
         import ray
+        from prefect import task
+        from prefect.cache_policies import NO_CACHE
 
         self._entrypoint = f"{shard_flow.fn.__module__}:{shard_flow.fn.__name__}"
         self._runner = runner
+        self._task = task(name="shard", cache_policy=NO_CACHE)(shard_on_ray)
         self._futures: dict[object, PrefectRayFuture[Any]] = {}
         # A lost shard is started again by us, on whatever node is left: not by Ray behind Prefect's back.
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -274,7 +302,7 @@ class Ray:
 
         parameters = {"entrypoint": self._entrypoint, "request": shard.model_dump(mode="json"), "join": join}
         with remote_options(**self._needs):
-            future = self._runner.submit(shard_on_ray.with_options(task_run_name=shard.title), parameters)
+            future = self._runner.submit(self._task.with_options(task_run_name=shard.title), parameters)
         self._futures[future.wrapped_future] = future
         return future.wrapped_future
 
@@ -295,11 +323,10 @@ class Ray:
             ray.cancel(handle, force=True)
 
 
-@task(name="shard", cache_policy=NO_CACHE)
 def shard_on_ray(entrypoint: str, request: dict[str, Any], *, join: bool) -> object:
     """Run the flow of one shard on a node of a Ray cluster."""
     module, _, name = entrypoint.partition(":")
-    shard_flow: ShardFlow = getattr(importlib.import_module(module), name)
+    shard_flow: Flow = getattr(importlib.import_module(module), name)
     return shard_flow(request, join=join)
 
 

@@ -54,7 +54,9 @@ To = Annotated[
 ]
 Pool = Annotated[str, typer.Option(help="Name of the work pool of --fan-out pool")]
 RayAddress = Annotated[str, typer.Option(help="HOST:PORT of the cluster of --fan-out ray; auto: this machine's")]
-ShardSize = Annotated[int, typer.Option(help="Classes of one shard", min=1)]
+ShardSize = Annotated[
+    int | None, typer.Option(help="Classes of one shard [default: all here, elsewhere minutes of work]", min=1)
+]
 AtOnce = Annotated[int, typer.Option(help="Shards handed out at a time", min=1, max=200)]
 
 
@@ -78,7 +80,7 @@ class ClassFlags:
     to: To = "here"
     pool: Pool = "xv"
     ray_address: RayAddress = "auto"
-    shard_size: ShardSize = 1
+    shard_size: ShardSize = None
     at_once: AtOnce = 32
 
     def changes(self) -> dict[str, str]:

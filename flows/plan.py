@@ -1,11 +1,13 @@
 """``xv plan``: what a request would take, printed before anything is started."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import pandas as pd
 
 from flows.classes import ClassesRequest
 from flows.listing import show_table
+from flows.shards import cut, seconds_of
 from xvcore.runs import pipeline
 from xvcore.runs.plan import Plan, Work, planned
 from xvcore.runs.run import chosen_classes, opened
@@ -26,7 +28,9 @@ def show_plan(request: ClassesRequest, *, workers: int | None, measure: int | No
     runs = [opened(spec) for spec in request.specs()]
     classes = request.mine([info.class_id for info in chosen_classes(runs[0].dataset, request.classes)])
     fan_out = request.fan_out
-    plan = planned(runs, classes, shard_size=fan_out.shard_size, starts_each=fan_out.to == "pool", measure=measure)
+    shards = [shard for run in runs for shard in cut(classes, fan_out, partial(seconds_of, run, classes))]
+    size = max(map(len, shards), default=1)
+    plan = planned(runs, classes, shard_size=size, starts_each=fan_out.to == "pool", measure=measure)
     method, growth = runs[0].settings.method, {each.verb: each.growth for each in pipeline.stages_of(runs[0])}
     unit = _unit(plan)
     title = f"{method} of {runs[0].dataset.name}, for {runs[0].store.url}"

@@ -4,11 +4,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from prefect import flow
-from prefect.artifacts import create_link_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms import in_order
+from flows.orchestration import flow, is_reported
 from xvcore.report import build
 from xvcore.runs.originals import Originals
 from xvcore.store import Store
@@ -37,6 +36,9 @@ def write_report(request: ReportRequest) -> str:
         run_ids=request.runs or None,
         picture_of=Originals(),
     )
-    if site := os.environ.get("XV_REPORT_URL"):
+    site = os.environ.get("XV_REPORT_URL")
+    if site and is_reported():
+        from prefect.artifacts import create_link_artifact
+
         create_link_artifact(site, link_text="report", key="report", description=f"Pages of the store {request.store}")
     return str(index)

@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Any, ClassVar, Self
 
-from prefect import flow as prefect_flow
 from pydantic import Field, field_validator
 
 from flows.classes import ClassesRequest, check_names, do_classes, do_shard
 from flows.family import Command
 from flows.fanout import FanOut
 from flows.forms import filled_from, form
+from flows.orchestration import flow as made_flow
 from xvcore.comparison.runs.networks import check_seeds, check_summaries, resolved, summary_runs
 from xvcore.comparison.settings import Comparison
 from xvcore.errors import ParameterError
@@ -71,7 +71,7 @@ class CompareRequest(ClassesRequest):
         return request
 
 
-@prefect_flow(name="compare-shard", flow_run_name="{request.title}")
+@made_flow(name="compare-shard", flow_run_name="{request.title}")
 def shard_flow(request: CompareRequest, *, join: bool = False) -> list[str]:
     """Do what is left to do of some classes, and return them.
 
@@ -82,7 +82,7 @@ def shard_flow(request: CompareRequest, *, join: bool = False) -> list[str]:
     return do_shard(request, join=join)
 
 
-@prefect_flow(name="compare")
+@made_flow(name="compare")
 def flow(request: CompareRequest) -> dict[str, list[str]]:
     """Compare networks class by class, publish the tables, and fail at the end if any class failed.
 

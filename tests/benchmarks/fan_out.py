@@ -1,6 +1,7 @@
-"""What orchestration costs: 200 classes in the process of a run and by the workers of a pool, against the library alone.
+"""What orchestration costs: 200 classes without a server, in a flow run, and by the workers of a pool.
 
-Command: ``PYTHONPATH=.:tests python tests/benchmarks/fan_out.py [--classes N] [--shard-size N]``, some ten minutes.
+Command: ``PYTHONPATH=.:tests python tests/benchmarks/fan_out.py [--classes N] [--shard-size N] [--plain-only]``, some
+minutes. Without ``--shard-size`` shards are cut as a run cuts them that was told nothing.
 The classes have one small picture each, so that next to nothing is computed: what is left is orchestration. Everything
 runs on the service that ``xv up`` starts in a temporary folder. Printed are milliseconds per class above the library's
 own, and what the server's process and database have grown to.
@@ -17,6 +18,7 @@ from typing import Any
 from aviary import bird_folder
 from service import Api, free_ports, xv
 
+from flows import orchestration
 from flows.classes import ClassesRequest
 from flows.families.evidence import COMMAND
 from xvcore.data import open_dataset
@@ -34,6 +36,13 @@ def alone(request: ClassesRequest) -> float:
         pipeline.complete_class(run, class_id)
     pipeline.gather(run)
     conclude(run)
+    return time.monotonic() - started
+
+
+def plain(request: ClassesRequest) -> float:
+    """Return the seconds that the flow takes where no server is set."""
+    started = time.monotonic()
+    orchestration.run(COMMAND.flow, request)
     return time.monotonic() - started
 
 
@@ -59,7 +68,9 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--classes", type=int, default=200)
-    parser.add_argument("--shard-size", type=int, default=20)
+    parser.add_argument("--shard-size", type=int)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--plain-only", action="store_true", help="without a server, in this process alone")
     options = parser.parse_args()
     n = options.classes
     with ExitStack() as stack:
@@ -72,10 +83,17 @@ def main() -> None:
         }
         base = alone(COMMAND.request(store=str(folder / "alone"), **birds))
         print(f"library alone: {n} classes in {base:.1f} s ({1000 * base / n:.0f} ms each)", flush=True)
+        total = plain(COMMAND.request(store=str(folder / "plain"), **birds))
+        print(f"no server: {total:.1f} s, {1000 * (total - base) / n:.0f} ms a class above the library", flush=True)
+        if options.plain_only:
+            return
         port, report_port = free_ports(2)
         home = folder / "home"
         stack.callback(lambda: xv("down", "--home", str(home), folder=folder))
-        up = xv("up", "--home", str(home), "--port", str(port), "--report-port", str(report_port), folder=folder)
+        workers = [word for number in range(options.workers) for word in ("--gpu", str(number))]
+        up = xv(
+            "up", *workers, "--home", str(home), "--port", str(port), "--report-port", str(report_port), folder=folder
+        )
         if up.returncode:
             raise SystemExit(up.stderr)
         api = stack.enter_context(Api(port, home))
@@ -83,10 +101,10 @@ def main() -> None:
         server = next(each["pid"] for each in processes if each["name"] == "server")
         print(f"server: {memory_of(server)} MiB after its start", flush=True)
         for to in ("here", "pool"):
-            fan_out = {"to": to, "shard_size": 1 if to == "here" else options.shard_size}
+            fan_out = {"to": to, "shard_size": options.shard_size}
             total, running = served(api, {**birds, "store": str(folder / to), "fan_out": fan_out})
             print(
-                f"{to}, shards of {fan_out['shard_size']}: {total:.0f} s ({running:.0f} s running), "
+                f"{to}, shards of {options.shard_size or 'what a run cuts'}: {total:.0f} s ({running:.0f} s running), "
                 f"{1000 * (running - base) / n:.0f} ms a class above the library; "
                 f"server {memory_of(server)} MiB, database {(home / 'prefect' / 'prefect.db').stat().st_size >> 20} MiB",
                 flush=True,

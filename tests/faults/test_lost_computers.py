@@ -82,7 +82,7 @@ def test_a_ray_cluster_of_two_nodes_does_twenty_classes_though_one_node_is_kille
     }
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
-    on_ray = FanOut(to="ray", ray_address=cluster.address)
+    on_ray = FanOut(to="ray", ray_address=cluster.address, shard_size=1)
     request = evidence.COMMAND.request(store=str(tmp_path / "ray"), fan_out=on_ray, **birds)
     run_id = open_run(request.specs()[0]).run_id
     store = Store(request.store)
@@ -148,7 +148,7 @@ def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_
     api, folder = service
     birds = _birds(tmp_path, n_classes=6)
     started = time.monotonic()
-    answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"})
+    answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool", "shard_size": 1})
     assert answer.status_code == httpx.codes.CREATED, answer.text
     run = answer.json()["id"]
     _wait_for_masks_of(tmp_path / "pool", n_classes=2)
@@ -173,7 +173,7 @@ def test_two_workers_do_the_classes_of_a_run_though_one_is_killed_in_the_middle_
 def test_a_run_that_is_cancelled_takes_its_shards_with_it(service: tuple[Api, Path], tmp_path: Path) -> None:
     api, _ = service
     birds = _birds(tmp_path, n_classes=3)
-    answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool"})
+    answer = api.start("summarise", **birds, store=str(tmp_path / "pool"), fan_out={"to": "pool", "shard_size": 1})
     assert answer.status_code == httpx.codes.CREATED, answer.text
     run = answer.json()["id"]
     _wait_for_masks_of(tmp_path / "pool", n_classes=1)

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 AUTOMATIONS = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
 SILENCE: int = AUTOMATIONS[0]["trigger"]["within"]
 """Seconds without a heartbeat from which a run is called crashed."""
-POOL = {"fan_out": {"to": "pool"}}
+POOL = {"fan_out": {"to": "pool", "shard_size": 1}}
 
 
 class Running:

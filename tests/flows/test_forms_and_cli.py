@@ -201,4 +201,4 @@ def test_a_plan_of_a_shard_counts_the_classes_of_the_shard(tmp_path) -> None:
     flags = ["--measure", "1", "--max-images", "2", "--shard", "1/2", "--store", str(tmp_path / "store")]
     result = CliRunner().invoke(app, ["plan", "evidence", *TINY_EVIDENCE, *flags])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[1].split()[:6] == ["partbirds_narrow", "2", "0", "2", "4", "2"]
+    assert result.output.splitlines()[1].split()[:6] == ["partbirds_narrow", "2", "0", "2", "4", "1"]

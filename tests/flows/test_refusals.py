@@ -75,7 +75,7 @@ NEED_THE_FORM = {
     f"compare {NETWORK}": "2 different networks or more",
     f"compare {NETWORK} --model partbirds_wide@random?classes=7": "xv summarise",
 }
-"""Whoever fills in a form, or looks into files, imports Prefect; its server is not started."""
+"""Whoever fills in a form, or looks into files, imports networks; Prefect's server is not started."""
 PROGRAM = """
 import contextlib, io, json, shlex, sys
 from flows.cli import main

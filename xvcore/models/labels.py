@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import yaml  # type: ignore[import-untyped]
-from torchvision.models import AlexNet_Weights
 
 from xvcore.errors import LabelError, in_one_line
 from xvcore.keys import typed_path
 from xvcore.models.architecture import Output
 from xvcore.models.classifier import Classifier
+from xvcore.models.lean import models
 
 WNID = re.compile(r"n\d{8}")
 SHARED = {"crane bird": "crane", "maillot tank suit": "maillot"}
@@ -66,7 +66,7 @@ def imagenet_outputs() -> tuple[Output, ...]:
 
     The names are torchvision's; the WordNet ids are timm's, and None where timm is not installed.
     """
-    names = AlexNet_Weights.DEFAULT.meta["categories"]
+    names = models.AlexNet_Weights.DEFAULT.meta["categories"]
     wnids: Sequence[str | None] = _wnids_of_timm() or [None] * len(names)
     return tuple(Output(index, wnid, name) for index, (wnid, name) in enumerate(zip(wnids, names, strict=True)))
 

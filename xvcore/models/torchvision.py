@@ -6,29 +6,28 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torchvision
 from torch import nn
-from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from xvcore.models.architecture import Architecture, Output, PublishedWeights, StateDict, unchanged
 from xvcore.models.labels import imagenet_outputs
+from xvcore.models.lean import models
 from xvcore.models.preprocessing import Preprocessing
 
 
 def names() -> list[str]:
     """Return the names of torchvision's classifiers."""
-    return list(list_models(module=torchvision.models))
+    return list(models.list_models(module=models))
 
 
 def architecture(name: str) -> Architecture:
     """Return one of torchvision's classifiers; nothing is downloaded."""
-    builder = get_model_builder(name)
+    builder = models.get_model_builder(name)
     family = FAMILIES.get(builder.__module__.rpartition(".")[2], Family())
     build = _Build(builder, family.arguments)
     # Weights without categories are those of a backbone alone (VGG-16's "features").
-    enum = [weights for weights in get_model_weights(name) if weights.meta["categories"]]
+    enum = [weights for weights in models.get_model_weights(name) if weights.meta["categories"]]
     published = [_published(weights, build, family) for weights in enum]
-    published.sort(key=lambda weights: weights.name != get_model_weights(name).DEFAULT.name)
+    published.sort(key=lambda weights: weights.name != models.get_model_weights(name).DEFAULT.name)
     default = published[0]
     return Architecture(
         name,

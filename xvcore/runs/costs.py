@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from xvcore.runs.settings import Settings
 from xvcore.store.schema import Growth
@@ -110,7 +110,7 @@ def fitted(points: Sequence[tuple[int, float]], growth: Growth, most: float = ma
     if len(set(counted)) <= power:
         return through_origin(points, growth, most)
     powers = np.vander(np.array(counted, float), power + 1, increasing=True)
-    coefficients, _ = nnls(powers, np.array([value for _, value in points]))
+    coefficients, _ = scipy.optimize.nnls(powers, np.array([value for _, value in points]))
     return Cost(tuple(float(each) for each in coefficients), most)
 
 

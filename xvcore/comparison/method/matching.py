@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import special, stats
-from scipy.optimize import linear_sum_assignment
 
 from xvcore.errors import XvError
 from xvcore.parameters import check, parameter
@@ -232,7 +231,7 @@ class Matching:
         strength = _mean_of_known(known)
         gain = np.where(eligible, np.clip(np.nan_to_num(strength), 1e-6, None), 0.0)
         partner = np.full(len(gain), NONE)
-        for i, j in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
+        for i, j in zip(*scipy.optimize.linear_sum_assignment(gain, maximize=True), strict=True):
             partner[i] = j if eligible[i, j] else NONE
         has_any = eligible.any(axis=1)
         nearest = np.where(has_any, gain.argmax(axis=1), NONE) if gain.shape[1] else partner.copy()
@@ -275,7 +274,7 @@ def _block_means(a: Parts, b: Parts, values: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=1024)
 def _chance_in_common(n_images: int, n_a: int, n_b: int) -> tuple[float, tuple[float, ...]]:
     """Return the mean intersection over union of random sets, and how often at least 0, 1, … are in both."""
-    chance = stats.hypergeom(n_images, n_a, n_b)
+    chance = scipy.stats.hypergeom(n_images, n_a, n_b)
     values = np.arange(min(n_a, n_b) + 1)
     return float((chance.pmf(values) * values / (n_a + n_b - values)).sum()), tuple(chance.sf(values - 1).tolist())
 
@@ -287,7 +286,7 @@ def _above_zero(values: np.ndarray) -> float:
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     if not spread > 0:
         return 0.0 if mean > 0 else 1.0
-    return float(special.stdtr(len(values) - 1, -mean / (spread / np.sqrt(len(values)))))
+    return float(scipy.special.stdtr(len(values) - 1, -mean / (spread / np.sqrt(len(values)))))
 
 
 def _mean_of_known(values: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from xvcore.comparison.method.resampling import holm, interval
 from xvcore.comparison.settings import Comparison
@@ -73,7 +73,7 @@ def correlation(
     if len(x) < LEAST_NETWORKS or not (np.ptp(x) > 0 and np.ptp(y) > 0):
         return found
     low, high = interval(lambda chosen: _pearson(x[chosen], y[chosen]), len(x), seed=seed)
-    ranks = _pearson(stats.rankdata(x), stats.rankdata(y))
+    ranks = _pearson(scipy.stats.rankdata(x), scipy.stats.rankdata(y))
     return found | {
         "correlation": _pearson(x, y), "correlation_low": low, "correlation_high": high, "rank_correlation": ranks,
     }  # fmt: skip
