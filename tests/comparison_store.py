@@ -87,6 +87,12 @@ def likeness(model: str, other: str, depth: float) -> dict:
     return {**row, **(last if depth == 1 else {}), "rsvc_concepts": [0.5, 0.25] if depth == 1 else None}
 
 
+def coverage(model: str, part: str) -> dict:
+    covered = 0.75 if part == "tail" else 0.25
+    row = {"n_images": 4, "n_decisive": 3, "covered": covered, "by_chance": 0.125, "difference": covered - 0.125}
+    return {"model": model, "part": part, **row, "low": covered - 0.375, "high": covered + 0.1, "p_value": 0.25}
+
+
 def win(run_id: str, model: str, other: str, class_id: str) -> dict:
     difference = float(N_PARTS[model] - N_PARTS[other])
     row = {"n_parts": N_PARTS[model], "n_parts_other": N_PARTS[other], "n_images": 5, "difference": difference}
@@ -109,6 +115,7 @@ def write_comparison(store: Store, run_id: str, models: Sequence[str], *, minute
         ],
         "part_matches": [match(m, p, o, q) for m, p, o in of_parts for q in range(1, N_PARTS[o] + 1)],
         "network_likeness": [likeness(a, b, depth) for a, b in pairs for depth in (0.5, 1.0)],
+        "part_coverage": [coverage(model, part) for model in models for part in ("bill", "tail")],
         "comparison_classes": [class_row(model, ROBIN) for model in models],
     }  # fmt: skip
     for name, rows in tables.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from compared_networks import CLASS, NARROW, QUICK, SHOWN, WIDE, rows, spec_of, summaries_of, write_summaries
+from compared_networks import CLASS, DATASET, NARROW, QUICK, SHOWN, WIDE, rows, spec_of, summaries_of, write_summaries
 
 from flows.families.compare import CompareRequest
 from xvcore.comparison.query import QUESTIONS, ask
@@ -16,6 +16,7 @@ from xvcore.comparison.runs.class_parts import class_parts, forget, moved
 from xvcore.comparison.runs.join import correlation
 from xvcore.comparison.runs.networks import check_summaries, resolved, summary_runs
 from xvcore.comparison.settings import Comparison
+from xvcore.data import open_dataset
 from xvcore.errors import ParameterError, StoreError, UnknownNameError, XvError
 from xvcore.parameters import as_dict, replaced
 from xvcore.query import table
@@ -29,6 +30,7 @@ OF_CLASS = (
     "cross_deletions",
     "network_likeness",
     "part_verdicts",
+    "part_coverage",
     "comparison_classes",
 )
 
@@ -88,6 +90,23 @@ def test_masks_made_of_parts_cover_these_and_no_others(compared) -> None:
         classes.loc["partbirds_narrow", "parts_per_image"] - classes.loc["partbirds_wide", "parts_per_image"], abs=1e-5
     )
     assert wins["wins"].to_dict() == {"partbirds_narrow": True, "partbirds_wide": False}
+
+
+def test_coverage_names_the_parts_that_the_masks_are_made_of(compared) -> None:
+    covered = rows(compared, "part_coverage").set_index(["model", "part"])
+    for model, shown in (("partbirds_narrow", {"crest", "wing", "tail"}), ("partbirds_wide", {"wing", "tail"})):
+        of_network = covered.loc[model]
+        assert set(of_network.index[(of_network["covered"] >= 0.5) & (of_network["low"] > 0)]) == shown
+        assert of_network.loc[sorted(shown), "covered"].to_numpy() == pytest.approx(1)
+        beyond = of_network["covered"] - of_network["by_chance"]
+        assert of_network["difference"].to_numpy() == pytest.approx(beyond.to_numpy(), abs=1e-6)
+        assert (of_network["n_images"] == 9).all()
+    by_part = covered.loc["partbirds_narrow"]
+    decisive = by_part["n_decisive"] > 0
+    assert set(by_part.index[decisive]) == set(open_dataset(DATASET).decisive_parts(CLASS))
+    told = rows(compared, "comparison_classes").set_index("model").loc["partbirds_narrow"]
+    assert by_part["covered"].mean() == pytest.approx(told["part_coverage"], abs=1e-6)
+    assert by_part["by_chance"].mean() == pytest.approx(told["part_coverage_null"], abs=1e-6)
 
 
 def test_likeness_stands_beside_its_nulls(compared) -> None:

@@ -27,7 +27,7 @@ from comparison_store import (
 )
 from read_pages import Page, crawl, pages_of, reached, state
 
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED
+from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED, UNUSED
 from xvcore.comparison.pages import wording
 from xvcore.comparison.pages.figures import Bar, count_chart, coverage_chart
 from xvcore.query import table
@@ -147,6 +147,14 @@ def test_a_class_page_says_by_how_much_and_how_surely_one_shows_more_parts(made,
     assert f"The store has no units of {NARROW} and {WIDE} on this class" in text
 
 
+def test_a_class_page_names_the_annotated_parts_that_the_masks_cover_most_first(made, folders):
+    markup = (made / folders[TWO_RUN] / ROBIN / "index.html").read_text()
+    text = words(markup)
+    assert "tail 75 % (12 % by chance, of 4) 75 % (12 % by chance, of 4) bill 25 % (12 % by chance, of 4)" in text
+    assert "<b>75&#8239;%</b>" in markup or "<b>75\u202f%</b>" in markup, "above chance by its interval"
+    assert "<b>25" not in markup, "not told apart from chance"
+
+
 def test_pictures_and_summaries_lead_to_the_pages_of_the_network(made, folders):
     page = Page((made / folders[TWO_RUN] / ROBIN / "index.html").read_text())
     for model in (NARROW, WIDE):
@@ -160,7 +168,7 @@ def test_pictures_and_summaries_lead_to_the_pages_of_the_network(made, folders):
 @pytest.mark.parametrize(
     ("name", "file", "of"),
     [("part_verdicts", "verdicts", ROBIN), ("cross_deletions", "deletions", ROBIN), ("part_matches", "matches", ROBIN),
-     ("part_deletions", "deletions-by-image", ROBIN), ("network_likeness", "likeness", ROBIN),
+     ("part_deletions", "deletions-by-image", ROBIN), ("part_coverage", "parts", ROBIN), ("network_likeness", "likeness", ROBIN),
      ("comparison_classes", "classes", None), ("comparison_networks", "networks", None), ("comparison_wins", "wins", None)],
 )  # fmt: skip
 def test_what_can_be_downloaded_is_the_table(name, file, of, made, folders, store):
@@ -253,19 +261,32 @@ def test_a_correlation_is_said_only_as_strong_as_its_interval():
 
 
 def tally(*numbers: int) -> dict[str, int]:
-    return dict(zip((SHARED, COULD, CANNOT, UNDECIDED), numbers, strict=True))
+    return dict(zip((SHARED, COULD, CANNOT, UNUSED, UNDECIDED), numbers, strict=True))
 
 
-@pytest.mark.parametrize("one", [(0, 0, 0, 0), (2, 0, 0, 0), (1, 1, 0, 0), (0, 2, 1, 3), (0, 0, 2, 1), (0, 3, 0, 0)])
-@pytest.mark.parametrize("other", [(0, 0, 0, 0), (1, 0, 1, 2), (3, 1, 4, 0)])
+@pytest.mark.parametrize(
+    "one",
+    [
+        (0, 0, 0, 0, 0),
+        (2, 0, 0, 0, 0),
+        (1, 1, 0, 0, 0),
+        (0, 2, 1, 0, 3),
+        (0, 0, 2, 0, 1),
+        (0, 3, 0, 0, 0),
+        (0, 0, 0, 1, 0),
+        (0, 1, 1, 2, 0),
+        (0, 0, 1, 1, 1),
+    ],
+)
+@pytest.mark.parametrize("other", [(0, 0, 0, 0, 0), (1, 0, 1, 0, 2), (3, 1, 4, 0, 0), (0, 1, 0, 1, 0)])
 def test_sentences_hold_the_numbers_of_the_verdicts(one, other):
     one, other = tally(*one), tally(*other)
     tallies = {("a", "b"): one, ("b", "a"): other}
     said = " ".join(wording.told_of_pairs(tallies, [("a", "b")]))
     for pair, counts in tallies.items():
-        n, of = counts[COULD] + counts[CANNOT], sum(counts.values())
+        n, of = counts[COULD] + counts[CANNOT] + counts[UNUSED], sum(counts.values())
         assert (f"{pair[0]} needs {n} of {of} part" in said) == (n > 0)
-    is_nothing = not any(counts[COULD] + counts[CANNOT] for counts in tallies.values())
+    is_nothing = not any(counts[COULD] + counts[CANNOT] + counts[UNUSED] for counts in tallies.values())
     assert ("no part is known" in said) == is_nothing
     shared = wording.told_of_shared(tallies, "a", "b")
     if any(map(sum, (one.values(), other.values()))):

@@ -12,7 +12,7 @@ from torch import nn
 from xvcore.comparison.method.deletion import Deletion, seen
 from xvcore.comparison.method.probe import Probe, Told
 from xvcore.comparison.method.resampling import Mean, holm, interval, mean_of
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED, VERDICTS, Evidence, Judge
+from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED, UNUSED, VERDICTS, Evidence, Judge
 from xvcore.errors import XvError
 from xvcore.models import Preprocessing, wrap
 from xvcore.ops.perturb import baseline
@@ -206,8 +206,9 @@ def test_fewer_images_than_folds_are_refused():
         (Evidence(is_matched=False, own=LOSES, other=LEFT, told=TELLS_NOT), CANNOT, "no probe"),
         (Evidence(is_matched=False, own=LEFT, other=LEFT, told=TELLS), UNDECIDED, "itself"),
         (Evidence(is_matched=False, own=LOSES, other=VAGUE, told=TELLS), UNDECIDED, "too few images"),
-        (Evidence(is_matched=False, own=LOSES, other=LEFT), UNDECIDED, "no probe was trained"),
-        (Evidence(is_matched=False, own=LOSES, other=LEFT, told=Told(0.6, 0.5, 0.1, 0.5, 0.7, 30)), UNDECIDED, "few"),
+        (Evidence(is_matched=False, own=LOSES, other=LEFT), UNUSED, "no probe was trained"),
+        (Evidence(is_matched=False, own=LOSES, other=LEFT, told=Told(0.6, 0.5, 0.1, 0.5, 0.7, 30)), UNUSED, "open"),
+        (Evidence(is_matched=False, own=LEFT, other=LEFT, told=Told(0.6, 0.5, 0.1, 0.5, 0.7, 30)), UNDECIDED, "itself"),
         (Evidence(is_matched=False, own=LOSES, other=Mean(0, 0, 0, 1, 3)), UNDECIDED, "3 images"),
         (Evidence(is_matched=False), UNDECIDED, "not deleted"),
     ],

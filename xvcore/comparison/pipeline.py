@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, VERDICTS
+from xvcore.comparison.method.verdict import MISSED, SHARED, VERDICTS
 from xvcore.comparison.runs.class_parts import forget
 from xvcore.comparison.runs.delete import delete
 from xvcore.comparison.runs.join import join
@@ -34,7 +34,7 @@ def count(run: Run[Comparison], class_id: str) -> Counts:
         "n_images": int(images["n_images"]),
         "n_parts_compared": len(verdicts),
         "n_parts_shared": int((verdicts == SHARED).sum()),
-        "n_parts_missed": int(verdicts.isin([COULD, CANNOT]).sum()),
+        "n_parts_missed": int(verdicts.isin(MISSED).sum()),
     }
     return Counts(int(images["n_images"]), int(images["n_looked"]), columns)
 
@@ -60,7 +60,7 @@ pipelines.register(Comparison.method)(
             Stage("match", "part_matches", match),
             Stage("delete", "cross_deletions", delete, also=("part_deletions",)),
             Stage("liken", "network_likeness", liken),
-            Stage("judge", "comparison_classes", judge, also=("part_verdicts", "shown_parts")),
+            Stage("judge", "comparison_classes", judge, also=("part_verdicts", "shown_parts", "part_coverage")),
         ),
         count=count,
         gather=join,

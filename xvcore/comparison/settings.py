@@ -22,7 +22,7 @@ class Comparison:
     """
 
     method: ClassVar[str] = "comparison"
-    version: ClassVar[int] = 100 * VisualSummaries.version + 1
+    version: ClassVar[int] = 100 * VisualSummaries.version + 2
     """Of the summaries' version and its own: numbers move with either."""
     explains_class: ClassVar[bool] = True
     max_images: ClassVar[int | None] = None

@@ -102,7 +102,7 @@ declare(
     ),
     Table(
         "part_verdicts",
-        "Whether another network shares a part, could but does not use it, or cannot.",
+        "Whether another network shares a part, or does not use it: could, cannot, or that is not known.",
         (
             *KEYS,
             PART,
@@ -215,6 +215,23 @@ declare(
         grain=("run_id", "class_id", "model"),
     ),
     Table(
+        "part_coverage",
+        "Which annotated parts of a class the masks of a network cover, against the same masks at random places.",
+        (
+            *KEYS,
+            key("part", "the annotated part"),
+            count("n_images", "images with a mask in which it is visible"),
+            count("n_decisive", "of these, images in which it tells the class"),
+            real("covered", "share of them in which it is salient to at least half", SHARE),
+            real("by_chance", "the same of the masks at random places", SHARE),
+            real("difference", "mean over the images of covered beyond by_chance", PROBABILITY),
+            real("low", "lower end of the interval of the difference", PROBABILITY, nullable=True),
+            real("high", "upper end of it", PROBABILITY, nullable=True),
+            real("p_value", "two-sided, that the difference is zero", SHARE, nullable=True),
+        ),
+        grain=("run_id", "class_id", "model", "part"),
+    ),
+    Table(
         "comparison_networks",
         "A compared network over all classes, and how count and accuracy go together over all networks of the run.",
         (
@@ -283,5 +300,5 @@ declare(
 count_in_record(
     step("n_parts_compared", "parts of each network, times the networks that each was compared with"),
     found("n_parts_shared", "of these, parts that the other network shares"),
-    found("n_parts_missed", "of these, parts that it could use but does not, or cannot"),
+    found("n_parts_missed", "of these, parts that it does not use, whether it could or not"),
 )

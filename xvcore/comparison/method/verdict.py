@@ -1,4 +1,4 @@
-"""The verdict on a part of network A: whether B shares it, could but does not use it, cannot, or it is not decided."""
+"""The verdict on a part of network A: whether B shares it, does not use it, could or cannot, or it is not decided."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,8 +10,11 @@ from xvcore.parameters import check, parameter
 SHARED: Final = "shared"
 COULD: Final = "could but does not use"
 CANNOT: Final = "cannot"
+UNUSED: Final = "does not use"
 UNDECIDED: Final = "undecided"
-VERDICTS: Final = (SHARED, COULD, CANNOT, UNDECIDED)
+VERDICTS: Final = (SHARED, COULD, CANNOT, UNUSED, UNDECIDED)
+MISSED: Final = (COULD, CANNOT, UNUSED)
+"""A uses the part and B does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Judge:
     In this order: a part of B's is the same, or B loses by the part's deletion more than by that of random regions, by
     at least ``least_loss``: *shared*. A itself does not: *undecided*, it is not known that A uses it. B's loss is
     below ``least_loss`` with confidence, and a probe tells the part above its own baseline: *could but does not use*;
-    a probe that had images enough and whose interval stays below ``least_told`` does not: *cannot*. Else *undecided*.
+    a probe that had images enough and whose interval stays below ``least_told`` does not: *cannot*; a probe that says
+    neither, or none: *does not use*, and whether it could is not known. Else *undecided*.
     """
 
     alpha: float = parameter(0.05, "Most often that chance may give as much", ge=1e-4, le=0.5)
@@ -74,12 +78,15 @@ class Judge:
 
     def _of_probe(self, told: Told | None) -> tuple[str, str]:
         if told is None or told.n < self.least_images:
-            return UNDECIDED, "the other network does not lose by its deletion; no probe was trained"
+            return UNUSED, "the other network does not lose by its deletion; no probe was trained"
         if told.p_value <= self.alpha and told.accuracy >= self.least_told:
             return COULD, "a probe on the other network's features tells it, and its deletion leaves the network"
         if told.high < self.least_told:
             return CANNOT, "no probe on the other network's features tells it, and its deletion leaves the network"
-        return UNDECIDED, "the other network does not lose by its deletion; too few images to train a probe"
+        return (
+            UNUSED,
+            "the other network does not lose by its deletion; whether its features tell it, the probe leaves open",
+        )
 
     def _loses(self, loss: Mean) -> bool:
         return loss.value >= self.least_loss and loss.low > 0 and loss.p_value <= self.alpha

@@ -66,7 +66,7 @@ def _keys(cells: Sequence[Cell]) -> Keys:
     for i, (_, entry, card) in enumerate(cells):
         if is_done(entry, card):
             found = missed_of(added([card]))
-            keys += [(f"n{i}", found["could"] + found["cannot"]), (f"s{i}", found["shared"]),
+            keys += [(f"n{i}", found["missed"]), (f"s{i}", found["shared"]),
                      (f"u{i}", found["undecided"])]  # fmt: skip
     return keys
 

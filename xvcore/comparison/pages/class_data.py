@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED
+from xvcore.comparison.method.verdict import MISSED, SHARED, UNDECIDED
 from xvcore.comparison.pages.wording import tally_of
 from xvcore.comparison.query.statistics import class_statistics, other_runs
 from xvcore.errors import StoreError
@@ -25,7 +25,14 @@ from xvcore.visual_summaries.settings import VisualSummaries
 Row = Mapping[str, Any]
 Frames = Mapping[str, pd.DataFrame]
 
-TABLES = ("part_verdicts", "cross_deletions", "part_matches", "network_likeness", "comparison_classes")
+TABLES = (
+    "part_verdicts",
+    "cross_deletions",
+    "part_matches",
+    "network_likeness",
+    "part_coverage",
+    "comparison_classes",
+)
 """Of a class; those whose rows the pages show and hand out."""
 STATISTICS = "statistics"
 """What evidence and units say of the class; no table of the store, but made of theirs."""
@@ -202,7 +209,9 @@ class Pair:
     @property
     def only(self) -> list[tuple[Side, list[Judged]]]:
         """The parts that one network needs and the other hardly, of each network: could first, then cannot."""
-        return [(side, [*self.missed(side, COULD), *self.missed(side, CANNOT)]) for side in (self.a, self.b)]
+        return [
+            (side, [each for verdict in MISSED for each in self.missed(side, verdict)]) for side in (self.a, self.b)
+        ]
 
     @property
     def undecided(self) -> list[tuple[Side, list[Judged]]]:
@@ -250,6 +259,21 @@ class ClassComparison:
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return the rows of a table; none where the class is not done."""
         return records(self.frames[table]) if table in self.frames else []
+
+    @cached_property
+    def covered(self) -> list[tuple[str, list[Row | None]]]:
+        """Each annotated part, and how far the masks of each network cover it; None where it is not told.
+
+        Parts come in the order of the most that any network covers them beyond chance.
+        """
+        of: dict[str, dict[str, Row]] = {}
+        for row in self.rows("part_coverage"):
+            of.setdefault(str(row["part"]), {})[str(row["model"])] = row
+        most = {part: max(row["difference"] for row in rows.values()) for part, rows in of.items()}
+        return [
+            (part, [of[part].get(side.model) for side in self.sides])
+            for part in sorted(of, key=lambda each: (-most[each], each))
+        ]
 
 
 def of_runs(run: Row) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ FILES: Mapping[str, str] = {
     "part_deletions": "deletions-by-image",
     "part_matches": "matches",
     "network_likeness": "likeness",
+    "part_coverage": "parts",
     "comparison_classes": "networks",
     STATISTICS: "statistics",
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED
+from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED, UNUSED
 from xvcore.comparison.pages import wording
 from xvcore.comparison.pages.class_pages import least_loss_of
 from xvcore.comparison.pages.figures import Bar, count_chart, coverage_chart
@@ -167,6 +167,8 @@ def missed_of(tallies: Mapping[tuple[str, str], Mapping[str, int]]) -> dict[str,
         "shared": sum(tally.get(SHARED, 0) for tally in every),
         "could": sum(tally.get(COULD, 0) for tally in every),
         "cannot": sum(tally.get(CANNOT, 0) for tally in every),
+        "unused": sum(tally.get(UNUSED, 0) for tally in every),
+        "missed": sum(map(wording.n_missed, every)),
         "undecided": sum(tally.get(UNDECIDED, 0) for tally in every),
     }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED, VERDICTS
+from xvcore.comparison.method.verdict import CANNOT, COULD, MISSED, SHARED, UNDECIDED, UNUSED, VERDICTS
 from xvcore.comparison.runs.join import LEAST_NETWORKS
 from xvcore.report.wording import NONE, decimal, plural
 
@@ -17,6 +17,7 @@ VERDICT_NAMES: Mapping[str, str] = {
     SHARED: "shared",
     COULD: "could, but does not use",
     CANNOT: "cannot",
+    UNUSED: "does not use",
     UNDECIDED: "not decided",
 }
 """Heads of columns."""
@@ -24,6 +25,7 @@ VERDICT_HINTS: Mapping[str, str] = {
     SHARED: "a part of the other network is the same, or the other network loses when it is deleted",
     COULD: "the network needs it; a probe on the other's features tells it, though the other hardly loses by it",
     CANNOT: "the network needs it; no probe on the other's features tells it, and the other hardly loses by it",
+    UNUSED: "the network needs it, the other hardly loses by it; whether it could tell it, the probe leaves open",
     UNDECIDED: "the tests have no power here, or say nothing clear",
 }
 MEASURES: Sequence[tuple[str, str, tuple[str, ...], str]] = (
@@ -124,7 +126,7 @@ def told_of_shared(tallies: Tallies, a: str, b: str, what: str = "part") -> str:
 
 def n_missed(tally: Mapping[str, int]) -> int:
     """Return how many parts one network needs and the other hardly."""
-    return tally.get(COULD, 0) + tally.get(CANNOT, 0)
+    return sum(tally.get(verdict, 0) for verdict in MISSED)
 
 
 def total(tallies: Tallies, a: str, b: str) -> int:
@@ -133,16 +135,23 @@ def total(tallies: Tallies, a: str, b: str) -> int:
 
 
 def _missed(tally: Mapping[str, int], model: str, other: str, what: str) -> str:
-    could, cannot = tally.get(COULD, 0), tally.get(CANNOT, 0)
-    needs = f"{model} needs {could + cannot} of {counted(sum(tally.values()), what)} that {other} hardly needs"
-    if could + cannot == 1:
-        return f"{needs}: {other} " + ("could tell it, but does not use it." if could else "cannot tell it.")
-    if not cannot:
-        return f"{needs}: {other} could tell them, but does not use them."
-    if not could:
-        return f"{needs}: {other} cannot tell them."
-    them = "it" if could == 1 else "them"
-    return f"{needs}: {other} could tell {could} of them, but does not use {them}, and cannot tell {cannot}."
+    number = n_missed(tally)
+    needs = f"{model} needs {number} of {counted(sum(tally.values()), what)} that {other} hardly needs"
+    kinds = [(verdict, tally.get(verdict, 0)) for verdict in MISSED if tally.get(verdict, 0)]
+    if len(kinds) == 1:
+        return f"{needs}: {other} {_of_missed(kinds[0][0], 'it' if number == 1 else 'them')}."
+    said = [_of_missed(verdict, f"{n} of them" if not place else str(n), "it" if n == 1 else "them")
+            for place, (verdict, n) in enumerate(kinds)]  # fmt: skip
+    return f"{needs}: {other} {', '.join(said[:-1])}, and {said[-1]}."
+
+
+def _of_missed(verdict: str, which: str, them: str | None = None) -> str:
+    """Return what the other network makes of parts that it hardly needs."""
+    return {
+        COULD: f"could tell {which}, but does not use {them or which}",
+        CANNOT: f"cannot tell {which}",
+        UNUSED: f"does not use {which}, and whether it could tell {them or which} is not known",
+    }[verdict]
 
 
 def told_of_wins(wins: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> list[str]:

@@ -10,7 +10,7 @@ from xvcore.store import Store
 QUESTIONS: Final = {
     "Which parts does a network use and another miss?": """
         select class_id, model, other, part_id, n_images, verdict, own_loss, other_loss, probe_accuracy, reason
-        from part_verdicts where verdict in ('could but does not use', 'cannot')
+        from part_verdicts where verdict in ('could but does not use', 'cannot', 'does not use')
         order by class_id, model, other, part_id""",
     "Which parts do two networks share, and how alike are they?": """
         select class_id, model, other, part_id, nearest, partner, strength, beyond_seed

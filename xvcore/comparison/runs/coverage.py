@@ -1,11 +1,12 @@
 """How much of what is annotated a network's masks cover: the object's box, the visible parts, against random places."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from xvcore.comparison.method.resampling import mean_of
 from xvcore.comparison.runs.class_parts import BOX, LEAST_PX, NetworkParts
 from xvcore.visual_summaries.method.dense_flow import window
 
@@ -16,12 +17,7 @@ COVERED = 0.5
 
 
 def coverage(
-    network: NetworkParts,
-    sizes: Mapping[str, tuple[int, int]],
-    class_id: str,
-    annotated: pd.DataFrame,
-    *,
-    seed: int = 0,
+    network: NetworkParts, sizes: Mapping[str, tuple[int, int]], class_id: str, covered: pd.DataFrame
 ) -> dict[str, float | None]:
     """Return the columns of ``comparison_classes`` on objects and parts; None where nothing is annotated.
 
@@ -30,10 +26,61 @@ def coverage(
     network : masks in the eyes of one network
     sizes : width and height of each picture
     class_id : the class
-    annotated : its parts in pixels of the network's input (:func:`xvcore.runs.parts.parts_in_input`)
+    covered : what its masks cover (:func:`covered_parts`)
+    """
+    decisive = covered[covered["decisive"].astype(bool)]
+    return {
+        **_of_objects(network, sizes, class_id),
+        **_shares("part_coverage", covered),
+        **_shares("decisive_coverage", decisive),
+    }
+
+
+def covered_parts(network: NetworkParts, annotated: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Return whether the masks cover each visible part: image_id, part, decisive, covered, by_chance (0 … 1).
+
+    Parameters
+    ----------
+    network : masks in the eyes of one network
+    annotated : parts in pixels of the network's input (:func:`xvcore.runs.parts.parts_in_input`)
     seed : of the random places: masks are moved around their image, beyond its edges in at the other side
     """
-    return {**_of_objects(network, sizes, class_id), **_of_parts(network, annotated, seed)}
+    visible = annotated[annotated["visible"].astype(bool) & annotated["image_id"].isin(set(network.packed))]
+    generator = np.random.default_rng(seed)
+    found = []
+    for image_id, rows in visible.groupby("image_id", sort=True):
+        mask = network.salient(str(image_id))
+        places = [mask, *(_moved(mask, generator) for _ in range(N_PLACES))]
+        own, *random = (_are_covered(each, rows[BOX].to_numpy(float)) for each in places)
+        told = rows[["image_id", "part", "decisive"]]
+        found.append(told.assign(covered=own.astype(float), by_chance=np.mean(random, axis=0)))
+    columns = ["image_id", "part", "decisive", "covered", "by_chance"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+
+
+def by_part(covered: pd.DataFrame, *, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the row of ``part_coverage`` of each annotated part, by its name.
+
+    Parameters
+    ----------
+    covered : what the masks of a network cover (:func:`covered_parts`)
+    seed : of interval and test
+    """
+    for part, rows in covered.groupby("part", sort=True):
+        of_image = rows.groupby("image_id", sort=True)[["covered", "by_chance"]].mean()
+        shares = of_image["covered"].to_numpy(float), of_image["by_chance"].to_numpy(float)
+        beyond = mean_of(shares[0] - shares[1], seed=seed)
+        yield {
+            "part": str(part),
+            "n_images": len(of_image),
+            "n_decisive": int(rows.groupby("image_id")["decisive"].any().sum()),
+            "covered": float(shares[0].mean()),
+            "by_chance": float(shares[1].mean()),
+            "difference": beyond.value,
+            "low": beyond.low,
+            "high": beyond.high,
+            "p_value": beyond.p_value,
+        }
 
 
 def _of_objects(network: NetworkParts, sizes: Mapping[str, tuple[int, int]], class_id: str) -> dict[str, float | None]:
@@ -57,28 +104,9 @@ def _of_objects(network: NetworkParts, sizes: Mapping[str, tuple[int, int]], cla
     return dict(zip(("object_coverage", "object_precision", "object_null"), means, strict=True))
 
 
-def _of_parts(network: NetworkParts, annotated: pd.DataFrame, seed: int) -> dict[str, float | None]:
-    visible = annotated[annotated["visible"].astype(bool) & annotated["image_id"].isin(set(network.packed))]
-    generator = np.random.default_rng(seed)
-    covered: list[list[bool]] = []
-    is_decisive: list[bool] = []
-    for image_id, rows in visible.groupby("image_id", sort=True):
-        mask = network.salient(str(image_id))
-        places = [mask, *(_moved(mask, generator) for _ in range(N_PLACES))]
-        boxes = rows[BOX].to_numpy(float)
-        covered += np.stack([_are_covered(each, boxes) for each in places], axis=1).tolist()
-        is_decisive += rows["decisive"].astype(bool).tolist()
-    found: dict[str, float | None] = {}
-    for name, chosen in (("part_coverage", None), ("decisive_coverage", is_decisive)):
-        found |= _shares(name, covered if chosen is None else [c for c, k in zip(covered, chosen, strict=True) if k])
-    return found
-
-
-def _shares(name: str, covered: Sequence[Sequence[bool]]) -> dict[str, float | None]:
-    if not covered:
-        return {name: None, f"{name}_null": None}
-    shares = np.array(covered, float)
-    return {name: float(shares[:, 0].mean()), f"{name}_null": float(shares[:, 1:].mean())}
+def _shares(name: str, covered: pd.DataFrame) -> dict[str, float | None]:
+    means = [float(covered[each].mean()) if len(covered) else None for each in ("covered", "by_chance")]
+    return dict(zip((name, f"{name}_null"), means, strict=True))
 
 
 def _moved(mask: np.ndarray, generator: np.random.Generator) -> Any:

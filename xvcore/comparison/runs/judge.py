@@ -1,6 +1,6 @@
 """Stage *judge*: verdicts on the parts of each network, and a class in the eyes of each.
 
-part_matches, cross_deletions, visual summaries → part_verdicts, shown_parts, comparison_classes.
+part_matches, cross_deletions, visual summaries → part_verdicts, shown_parts, part_coverage, comparison_classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from xvcore.comparison.method.probe import Told
 from xvcore.comparison.method.resampling import Mean, mean_of
 from xvcore.comparison.method.verdict import Evidence
 from xvcore.comparison.runs.class_parts import ClassParts, NetworkParts, class_parts
-from xvcore.comparison.runs.coverage import coverage
+from xvcore.comparison.runs.coverage import by_part, coverage, covered_parts
 from xvcore.comparison.settings import Comparison
 from xvcore.runs.images import are_copies, records
 from xvcore.runs.parts import parts_in_input
@@ -40,7 +40,14 @@ def judge(run: Run[Comparison], class_id: str, _progress: Progress | None = None
     run.store.write("part_verdicts", run.run_id, class_id, verdicts)
     shown = [{**run.keys(class_id), **row} for row in _shown(run.settings, found)]
     run.store.write("shown_parts", run.run_id, class_id, shown)
-    rows = [{**run.keys(class_id), **row} for row in _classes(run, class_id, found)]
+    covered = _covered(run, class_id, found)
+    parts = [
+        {**run.keys(class_id), "model": name, **row}
+        for name, of_network in covered.items()
+        for row in by_part(of_network, seed=run.settings.seed)
+    ]
+    run.store.write("part_coverage", run.run_id, class_id, parts)
+    rows = [{**run.keys(class_id), **row} for row in _classes(class_id, found, covered)]
     run.store.write("comparison_classes", run.run_id, class_id, rows)
     return len(verdicts)
 
@@ -94,12 +101,20 @@ def _told(row: Mapping[str, Any]) -> Told | None:
     return Told(*(row[name] for name in names))
 
 
-def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator[dict[str, Any]]:
+def _covered(run: Run[Comparison], class_id: str, found: ClassParts) -> dict[str, pd.DataFrame]:
+    """Return which annotated parts the masks of each network cover."""
     annotated: dict[str, pd.DataFrame] = {}
+    covered = {}
+    for network in found.networks:
+        if network.frame not in annotated:  # networks of one input share the pixels
+            annotated[network.frame] = parts_in_input(network.run, class_id)
+        covered[network.name] = covered_parts(network, annotated[network.frame], seed=run.settings.seed)
+    return covered
+
+
+def _classes(class_id: str, found: ClassParts, covered: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
     for network in found.networks:
         own = network.run
-        if network.frame not in annotated:  # networks of one input share the pixels
-            annotated[network.frame] = parts_in_input(own, class_id)
         columns = ["image_id", "correct", "skipped", "error"]
         predictions = own.store.read("predictions", own.run_id, class_id, columns=columns)
         predicted = predictions[predictions["error"].isna() & ~are_copies(predictions["skipped"])]
@@ -118,7 +133,7 @@ def _classes(run: Run[Comparison], class_id: str, found: ClassParts) -> Iterator
             "accuracy": float(predicted["correct"].astype(bool).mean()) if len(predicted) else None,
             "mask_area": _median(network.masks["area_frac"]),
             "mask_drop": _median(network.masks["prob_drop"]),
-            **coverage(network, found.sizes, class_id, annotated[network.frame], seed=run.settings.seed),
+            **coverage(network, found.sizes, class_id, covered[network.name]),
         }
 
 
