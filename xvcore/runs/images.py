@@ -51,7 +51,7 @@ def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
 
 def image_numbers(run: Run[Any], class_id: str) -> dict[str, int]:
     """Return a number for each image of a class, unique in the dataset, which does not depend on what else is run."""
-    start = [info.class_id for info in run.dataset.classes].index(class_id) * IMAGES_OF_A_CLASS
+    start = run.class_number(class_id) * IMAGES_OF_A_CLASS
     return {row.image_id: start + index for index, row in enumerate(frozen_manifest(run, class_id))}
 
 
