@@ -267,8 +267,9 @@ def write_classes(draft: Draft, chapter: Chapter, section: Section, source: Clas
     source : of what a class's pages show
     """
     around, comparison = neighbours_of(section), families[section.method].comparison
+    elsewhere = related_to(chapter, section)
     for topic in section.topics:
-        related = related_to(chapter, section, topic)
+        related = elsewhere.get(topic.class_id, [])
         sides, stamps = [], []
         for entry in topic.entries:
             stamp = _Pages(draft, topic, entry, around[entry.folder], related, source).write()
@@ -335,16 +336,15 @@ class _Pages:
         )
 
 
-def related_to(chapter: Chapter, section: Section, topic: Topic) -> list[tuple[str, Entry]]:
-    """Return what other families have of a class."""
-    return [
-        (families[other.method].title, entry)
-        for other in chapter.sections
-        if other is not section and other.method in families and families[other.method].has_class_pages
-        for each in other.topics
-        if each.class_id == topic.class_id
-        for entry in each.entries
-    ]
+def related_to(chapter: Chapter, section: Section) -> dict[str, list[tuple[str, Entry]]]:
+    """Return what other families have of each class, by its id."""
+    found: dict[str, list[tuple[str, Entry]]] = {}
+    for other in chapter.sections:
+        if other is not section and other.method in families and families[other.method].has_class_pages:
+            for topic in other.topics:
+                entries = found.setdefault(topic.class_id, [])
+                entries.extend((families[other.method].title, entry) for entry in topic.entries)
+    return found
 
 
 def neighbours_of(section: Section) -> dict[str, Neighbours]:
