@@ -15,7 +15,7 @@ import torch
 from xvcore.errors import DamagedError, StoreError, XvError
 from xvcore.runs import summaries
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
-from xvcore.runs.images import are_copies, records
+from xvcore.runs.images import DecodedClass, are_copies, records
 from xvcore.runs.run import (
     Progress,
     Run,
@@ -165,6 +165,7 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
         else "no image passed the gate",
     }
     _write_record(run, class_id, record)
+    run.memo.pop(DecodedClass, None)
     summaries.merge_neighbours(run, class_id)
     return record
 
