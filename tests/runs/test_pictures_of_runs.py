@@ -20,6 +20,7 @@ from xvcore.runs.settings import Settings
 from xvcore.runs.stage import pipelines
 from xvcore.runs.thumbnails import FINE_PX, beside, sheet, spread
 from xvcore.store.encode import picture
+from xvcore.units.query.layers import scanned_layers
 from xvcore.units.settings import TopUnits
 from xvcore.visual_summaries.settings import VisualSummaries
 
@@ -130,7 +131,7 @@ def test_patches_come_in_the_order_of_their_evidence(tmp_path: Path) -> None:
 def test_the_strongest_unit_of_each_layer_is_shown_deepest_layer_first(tmp_path: Path) -> None:
     run = opened(tmp_path, replaced(TopUnits(), {"units_shown": "4"}))
     shown = list(pipelines["top-activations"].pictures(run, computed(run)))
-    layers = list(run.store.read("unit_scans", run.run_id, NAMES[0], ["layer"])["layer"])
+    layers = scanned_layers(run.store, run.run_id)
     assert [each.title.split(" · ")[0] for each in shown] == list(reversed(layers))
     for each in shown:
         layer, unit = each.title.split(" · ")[:2]

@@ -1,5 +1,6 @@
 """Batches of decoded images: threads decode ahead while the network works on the batch before."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,7 +57,7 @@ def load_batches(
     transform: Callable[[Image.Image], Tensor],
     *,
     batch_size: int,
-    n_threads: int = 2,
+    n_threads: int | None = None,
 ) -> Iterator[Batch]:
     """Return the images of a manifest as batches, in the manifest's order.
 
@@ -70,7 +71,7 @@ def load_batches(
     rows : what to load; the same image may appear more than once
     transform : picture (RGB) to tensor (3, height, width), of one size for all; called in several threads
     batch_size : rows a batch, at least 1
-    n_threads : threads that read and decode, at least 1
+    n_threads : threads that read and decode, at least 1; None: as many as this process has processors
 
     Raises
     ------
@@ -81,9 +82,16 @@ def load_batches(
     DataError, Exception
         Whatever the dataset or the transform raises other than OSError (of the dataset) and ImageError.
     """
+    n_threads = _processors() if n_threads is None else n_threads
     if batch_size < 1 or n_threads < 1:
         raise ParameterError(f"batch_size = {batch_size}, n_threads = {n_threads}: expected at least 1 each")
     return _batches(dataset, rows, transform, batch_size, n_threads)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on every system; fewer than the machine has, in a container
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _batches(

@@ -6,6 +6,7 @@ import pandas as pd
 
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.evidence.stages.explain import explain, gather_patches
+from xvcore.evidence.stages.sums import PATCH_SUMS
 from xvcore.runs.images import records
 from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
@@ -42,7 +43,7 @@ pipelines.register(PatchEvidence.method)(
     Pipeline(
         settings=PatchEvidence,
         order=2,
-        stages=(PREDICT_DISTINCT, Stage("explain", "evidence", explain, also=("patch_summaries",))),
+        stages=(PREDICT_DISTINCT, Stage("explain", "evidence", explain, summary=PATCH_SUMS)),
         count=predicted,
         gather=gather_patches,
         gathers_by="class",

@@ -16,6 +16,7 @@ from xvcore.store.schema import (
     picture,
     real,
     small,
+    summary_table,
     text,
 )
 
@@ -95,7 +96,8 @@ declare(
     ),
     Table(
         "patch_summaries",
-        "What the images of a class add to the strongest patches and mean maps of every class; merged at the end.",
+        "What the images of a class add to the strongest patches and mean maps of every class; older versions kept it "
+        "instead of patch_sums.",
         (
             *KEYS,
             TARGET,
@@ -111,5 +113,20 @@ declare(
         ),
         grain=("run_id", "class_id", "target_idx", "origin"),
         is_published=False,
+    ),
+    summary_table(
+        "patch_sums",
+        "What the images of some classes add to the strongest patches and mean maps of every class: lists go class by "
+        "class, those in the data set's order that an output stands for, in each from its images and from others.",
+        (
+            listed("n_images", pa.int32(), "images in the sums", nullable=True),
+            listed("evidence", pa.float32(), "of the strongest patches, falling; -inf: no more", LOGIT, nullable=True),
+            listed("images", pa.int64(), "number of the image of each", nullable=True),
+            listed("map_y", pa.int16(), "row of each in its map", nullable=True),
+            listed("map_x", pa.int16(), "column of each in its map", nullable=True),
+            listed("sums", pa.int64(), "of the maps at each position, row by row", "logit / 2**20", nullable=True),
+            small("map_h", "height of the maps", "patches", nullable=True),
+            small("map_w", "width of the maps", "patches", nullable=True),
+        ),
     ),
 )

@@ -268,8 +268,9 @@ def write_classes(draft: Draft, chapter: Chapter, section: Section, source: Clas
     source : of what a class's pages show
     """
     around, comparison = neighbours_of(section), families[section.method].comparison
+    elsewhere = related_to(chapter, section)
     for topic in section.topics:
-        related = related_to(chapter, section, topic)
+        related = elsewhere.get(topic.class_id, [])
         sides, stamps = [], []
         for entry in topic.entries:
             stamp = _Pages(draft, topic, entry, around[entry.folder], related, source).write()
@@ -336,16 +337,17 @@ class _Pages:
         )
 
 
-def related_to(chapter: Chapter, section: Section, topic: Topic) -> list[tuple[str, Entry]]:
-    """Return what other families have of a class: its page, or that of a run that has no pages of classes."""
-    found = []
+def related_to(chapter: Chapter, section: Section) -> dict[str, list[tuple[str, Entry]]]:
+    """Return what other families have of each class, by its id: its page, or that of a run without pages of classes."""
+    found: dict[str, list[tuple[str, Entry]]] = {}
     for other in chapter.sections:
         family = families.get(other.method)
         if other is section or family is None or not (family.has_class_pages or family.has_run_page):
             continue
-        for entry in (entry for each in other.topics if each.class_id == topic.class_id for entry in each.entries):
-            folder = entry.folder if family.has_class_pages else entry.network.folder
-            found.append((family.title, dataclasses.replace(entry, folder=folder)))
+        for topic in other.topics:
+            for entry in topic.entries:
+                folder = entry.folder if family.has_class_pages else entry.network.folder
+                found.setdefault(topic.class_id, []).append((family.title, dataclasses.replace(entry, folder=folder)))
     return found
 
 

@@ -180,17 +180,25 @@ def _class_names(store: Store, dataset: str, class_runs: Iterable[Mapping[str, M
 
 def _names_of(store: Store, dataset: str) -> dict[str, str]:
     """Return the names that a data set gives its classes; without those whose file is damaged, which the log names."""
-    names: dict[str, str] = {}
     keys = {"dataset": dataset}
-    parts = [{**keys, "class_id": class_id} for class_id in store.classes_of("classes", dataset)]
-    for wanted in parts or [keys]:
+    try:
+        return _names_in(store, keys)
+    except DamagedError as error:
+        classes = store.classes_of("classes", dataset)
+        if not classes:
+            logger.warning("%s", error)
+    names: dict[str, str] = {}
+    for class_id in classes:
         try:
-            rows: pd.DataFrame = table(store, "classes", filters=wanted, columns=["class_id", "class_name"])
+            names.update(_names_in(store, {**keys, "class_id": class_id}))
         except DamagedError as error:
             logger.warning("%s", error)
-        else:
-            names.update(zip(rows["class_id"], rows["class_name"], strict=True))
     return names
+
+
+def _names_in(store: Store, wanted: Mapping[str, str]) -> dict[str, str]:
+    rows: pd.DataFrame = table(store, "classes", filters=wanted, columns=["class_id", "class_name"])
+    return dict(zip(rows["class_id"], rows["class_name"], strict=True))
 
 
 def _titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:

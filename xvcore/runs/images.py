@@ -1,7 +1,7 @@
 """Pictures of a class as batches at the classifier's input size: what several stages read again."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from xvcore.runs.settings import Settings
 
 IMAGES_OF_A_CLASS = 2**24
 """Image numbers of a class start at its place in the dataset times this."""
+KEPT_BYTES = 2**28
+"""Most bytes of decoded pictures that a class keeps from stage to stage: 1780 of 224 x 224 pixels."""
 COPY = "copy of "
 """How ``predictions.skipped`` begins for an image that shows the same as another one of its class."""
 
@@ -51,7 +53,7 @@ def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
 
 def image_numbers(run: Run[Any], class_id: str) -> dict[str, int]:
     """Return a number for each image of a class, unique in the dataset, which does not depend on what else is run."""
-    start = [info.class_id for info in run.dataset.classes].index(class_id) * IMAGES_OF_A_CLASS
+    start = run.class_number(class_id) * IMAGES_OF_A_CLASS
     return {row.image_id: start + index for index, row in enumerate(frozen_manifest(run, class_id))}
 
 
@@ -73,11 +75,57 @@ def batches(run: Run[Settings], class_id: str, image_ids: Sequence[str] | None =
     if image_ids is not None:
         wanted = set(image_ids)
         rows = [row for row in rows if row.image_id in wanted]
-    for batch in load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=run.spec.batch_size):
+    kept = run.memo.get(DecodedClass)
+    if kept is None or kept.class_id != class_id:
+        kept = run.memo[DecodedClass] = DecodedClass(class_id)
+    size = run.spec.batch_size
+    if kept.has(rows):
+        yield from (kept.batch(rows[first : first + size]) for first in range(0, len(rows), size))
+        return
+    by_id = {row.image_id: row for row in rows}
+    for batch in load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=size):
         if image_ids is not None:
             for image_id, message in batch.failures:
                 raise ImageError(f"{image_id}: {message} (an earlier stage of run {run.run_id} could read it)")
+        kept.take(batch, by_id)
         yield batch
+
+
+class DecodedClass:
+    """The pictures of the class at work, which one stage after the other looks at: each is decoded once.
+
+    Kept as bytes where these are the picture exactly; if they are more than :data:`KEPT_BYTES`, none is kept.
+    """
+
+    def __init__(self, class_id: str) -> None:
+        self.class_id = class_id
+        self._found: dict[ManifestRow, tuple[Tensor, int, int]] = {}
+        self._n_bytes = 0
+
+    def has(self, rows: Sequence[ManifestRow]) -> bool:
+        """Say whether all of these pictures are kept."""
+        return self._n_bytes <= KEPT_BYTES and all(row in self._found for row in rows)
+
+    def take(self, batch: Batch, rows: Mapping[str, ManifestRow]) -> None:
+        """Keep the pictures of a batch; ``rows`` are those of the manifest, by image id."""
+        for image_id, image, width, height in zip(
+            batch.image_ids, batch.images, batch.widths, batch.heights, strict=True
+        ):
+            if self._n_bytes > KEPT_BYTES or rows[image_id] in self._found:
+                continue
+            in_bytes = image.mul(255).round().to(torch.uint8)
+            kept = in_bytes if torch.equal(in_bytes.float() / 255, image) else image.clone()
+            self._found[rows[image_id]] = kept, width, height
+            self._n_bytes += kept.nbytes
+            if self._n_bytes > KEPT_BYTES:
+                self._found.clear()
+
+    def batch(self, rows: Sequence[ManifestRow]) -> Batch:
+        """Return pictures that are kept as a batch."""
+        found = [self._found[row] for row in rows]
+        images = [image.float() / 255 if image.dtype == torch.uint8 else image for image, _, _ in found]
+        widths, heights = [width for _, width, _ in found], [height for _, _, height in found]
+        return Batch(torch.stack(images), [row.image_id for row in rows], widths, heights)
 
 
 def pictures(run: Run[Settings], class_id: str, image_ids: Sequence[str]) -> Tensor:

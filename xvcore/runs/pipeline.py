@@ -13,8 +13,9 @@ import pandas as pd
 import torch
 
 from xvcore.errors import DamagedError, StoreError, XvError
+from xvcore.runs import summaries
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
-from xvcore.runs.images import are_copies, records
+from xvcore.runs.images import DecodedClass, are_copies, records
 from xvcore.runs.run import (
     Progress,
     Run,
@@ -113,7 +114,7 @@ def begin(run: Run[Settings], class_id: str) -> None:
 def run_stage(run: Run[Settings], class_id: str, verb: str, progress: Progress | None = None) -> int | None:
     """Run one stage of one class unless its tables are whole; return what it counted, None where it was done before."""
     stage = next(each for each in stages_of(run) if each.verb == verb)
-    if stage.tables and are_whole(run, class_id, stage.tables):
+    if (stage.tables or stage.summary) and _is_done(run, class_id, stage):
         logger.info("%s: was done before", _title(run, class_id, verb))
         return None
     device = run.classifier.device
@@ -164,6 +165,8 @@ def finish(run: Run[Settings], class_id: str) -> dict[str, Any]:
         else "no image passed the gate",
     }
     _write_record(run, class_id, record)
+    run.memo.pop(DecodedClass, None)
+    summaries.merge_neighbours(run, class_id)
     return record
 
 
@@ -173,7 +176,10 @@ def has_gather(run: Run[Settings]) -> bool:
 
 
 def gather(run: Run[Settings]) -> None:
-    """Join what the finished classes left into the tables of the whole run, where the method has such."""
+    """Join what the finished classes left into the tables of the whole run, where the method has such.
+
+    A class whose share of a summary over all classes is lost is computed again.
+    """
     pipeline = pipelines[run.settings.method]
     if not pipeline.gather:
         return
@@ -183,6 +189,12 @@ def gather(run: Run[Settings]) -> None:
     if lost and pipeline.joins_last:
         for shard in run.store.classes_of(pipeline.joins_last, run.run_id):
             run.store.remove(pipeline.joins_last, run.run_id, shard)
+    for class_id in summaries.lost(run):
+        logger.warning("%s: computed again", _title(run, class_id, "what it adds to the summary is lost"))
+        try:
+            complete_class(run, class_id)
+        except Exception as error:  # noqa: BLE001  whatever it was, it is in the record of the class
+            logger.warning("%s: failed: %s", _title(run, class_id, "all"), error)
     _in_memory(run, "gather", pipeline.gather)
 
 
@@ -276,7 +288,10 @@ def _clear(run: Run[Settings], class_id: str, record: dict[str, Any]) -> set[str
     def is_whole(table: str) -> bool:
         return is_part_whole(run, class_id, table, said.get(table))
 
-    first = next((n for n, stage in enumerate(stages) if not all(map(is_whole, stage.tables))), len(stages))
+    def is_lost(stage: Stage) -> bool:
+        return not all(map(is_whole, stage.tables)) or (stage.summary and not summaries.is_kept(run, class_id)) or False
+
+    first = next((n for n, stage in enumerate(stages) if is_lost(stage)), len(stages))
     times = json.loads(record.get("seconds_by_stage") or "{}")
     if first < len(stages) and (not record or stages[first].verb in times):
         altered = {table for stage in stages[first:] for table in stage.alters}
@@ -291,13 +306,19 @@ def _clear(run: Run[Settings], class_id: str, record: dict[str, Any]) -> set[str
         message = "%s: a part is lost or damaged; %s of the class are made again"
         logger.warning(message, _title(run, class_id, stages[first].verb), ", ".join(reversed(lost)))
     drafts = [table for n, stage in enumerate(stages[first:]) for table in stage.drafts if n > 0 or not is_whole(table)]
-    for table in (*lost, *drafts):
+    older = [stage.summary.before for stage in stages[first:] if stage.summary]
+    for table in (*lost, *drafts, *older):
         store.remove(table, run.run_id, class_id)
     caches = pipelines[run.settings.method].caches
     for table, owner in (caches(run) if caches else {}).items():
         if store.has(table, owner, class_id) and store.n_rows(table, owner, class_id) is None:
             store.remove(table, owner, class_id)
     return {stage.verb for stage in stages[first:]}
+
+
+def _is_done(run: Run[Settings], class_id: str, stage: Stage) -> bool:
+    is_added = stage.summary is None or summaries.is_kept(run, class_id)
+    return is_added and are_whole(run, class_id, stage.tables)
 
 
 def _title(run: Run[Settings], class_id: str, verb: str) -> str:

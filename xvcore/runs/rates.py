@@ -20,6 +20,7 @@ from xvcore.runs.images import records
 from xvcore.runs.run import Run, announce, open_run
 from xvcore.runs.settings import Settings
 from xvcore.runs.stage import pipelines
+from xvcore.runs.summaries import summary_of
 from xvcore.store import SCHEMAS, Store
 from xvcore.store.schema import Growth
 
@@ -70,14 +71,14 @@ def _measured(run: Run[Settings], class_ids: Sequence[str], stores: Mapping[int,
         class_id = _first_past_gate(_elsewhere(run, folder, min(stores)), class_ids)
         start = time.monotonic() - started
     found = [_computed(_elsewhere(run, folder, size), class_id) for size, folder in stores.items()]
-    samples, (gather_seconds, gather_bytes) = [each.sample for each in found], found[-1].gather
+    samples, (gather_seconds, gather_bytes, once) = [each.sample for each in found], found[-1].gather
     source = f"measured now: {samples[-1].n_images} images of {class_id}, {found[-1].n_used} past the gate"
     rates = _rates(run, device_name(run.classifier.device), source, samples, fitted)
     power = 1 if pipelines[run.settings.method].gathers_by == "class" else 0
     return dataclasses.replace(
         rates,
         gather_seconds=rates.gather_seconds or Cost((*[0.0] * power, gather_seconds)),
-        gather_bytes=Cost((*[0.0] * power, gather_bytes)),
+        gather_bytes=Cost((once, gather_bytes) if power else (once + gather_bytes,)),
         start_seconds=max(0.0, start - sum(cost.of(samples[0].n_images) for cost in rates.seconds.values())),
     )
 
@@ -100,11 +101,11 @@ def _first_past_gate(run: Run[Settings], class_ids: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
-    """A sample, its images past the gate, and seconds and bytes of gathering it."""
+    """A sample, its images past the gate; seconds and bytes of gathering it, and bytes of a summary over classes."""
 
     sample: Sample
     n_used: int
-    gather: tuple[float, float]
+    gather: tuple[float, float, float]
 
 
 def _computed(run: Run[Settings], class_id: str) -> _Computed:
@@ -117,10 +118,13 @@ def _computed(run: Run[Settings], class_id: str) -> _Computed:
     pipeline.gather(run)
     seconds = time.monotonic() - started
     after = _bytes_by_table(run.store)
-    gathered = sum((1 + SCHEMAS[table].is_published) * (after[table] - then[table]) for table in after)
-    n_bytes = {table: then[table] - before[table] for table in then if then[table] > before[table]}
+    summary = summary_of(run)
+    others = [table for table in after if not summary or table != summary.table]
+    gathered = sum((1 + SCHEMAS[table].is_published) * (after[table] - then[table]) for table in others)
+    n_bytes = {table: then[table] - before[table] for table in others if then[table] > before[table]}
+    once = after[summary.table] if summary else 0
     n_used = pipelines[run.settings.method].count(run, class_id).n_used
-    return _Computed(_sample(record, n_bytes), n_used, (seconds, gathered))
+    return _Computed(_sample(record, n_bytes), n_used, (seconds, gathered, once))
 
 
 def _rates(

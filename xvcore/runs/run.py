@@ -7,7 +7,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic
 
 import pandas as pd
@@ -21,9 +21,10 @@ from xvcore.models.labels import check_map, known_outputs
 from xvcore.parameters import as_dict
 from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
-from xvcore.runs.stage import needed
-from xvcore.runs.whole import DONE, is_whole, joined_parts, unknown_classes
-from xvcore.store import Store
+from xvcore.runs.stage import DONE, needed
+from xvcore.runs.whole import is_whole, joined_parts, unknown_classes
+from xvcore.store import SCHEMAS, Store
+from xvcore.store.frame import data_frame
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -63,6 +64,8 @@ class Run(Generic[Settings_co]):
     dataset: Dataset
     classifier: Classifier
     run_id: str
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What is found out once and asked often, under the function that keeps it."""
 
     @property
     def settings(self) -> Settings_co:
@@ -80,7 +83,24 @@ class Run(Generic[Settings_co]):
 
     def class_info(self, class_id: str) -> ClassInfo:
         """Return the class with this id, or raise UnknownNameError with the nearest ones."""
-        return chosen_classes(self.dataset, [class_id])[0]
+        found = self._classes.get(class_id)
+        return found[1] if found else chosen_classes(self.dataset, [class_id])[0]
+
+    def class_number(self, class_id: str) -> int:
+        """Return the place of a class in the dataset, from 0; UnknownNameError where it has none such."""
+        found = self._classes.get(class_id)
+        if found is None:
+            raise unknown_name("class", class_id, self._classes)
+        return found[0]
+
+    @functools.cached_property
+    def classes_digest(self) -> str:
+        """Digest of the ids of the dataset's classes in their order."""
+        return digest(list(self._classes), 16)
+
+    @functools.cached_property
+    def _classes(self) -> dict[str, tuple[int, ClassInfo]]:
+        return {info.class_id: (number, info) for number, info in enumerate(self.dataset.classes)}
 
     @functools.cached_property
     def targets(self) -> Mapping[str, int]:
@@ -302,8 +322,7 @@ def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier)
 
 def known_row(run: Run[Settings]) -> dict[str, Any]:
     """Return the run's row of ``runs``; empty where none was written."""
-    runs = run.store.runs()
-    rows = runs[runs["run_id"] == run.run_id].to_dict("records")
+    rows = data_frame(SCHEMAS["runs"], run.store.run(run.run_id)).to_dict("records")
     return {str(key): None if value is pd.NaT else value for key, value in rows[0].items()} if rows else {}
 
 

@@ -14,6 +14,34 @@ if TYPE_CHECKING:
     from xvcore.runs.run import Progress, Run
 
 
+DONE = ("complete", "skipped")
+"""How a class ends that needs no more work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What every class adds to a summary over all classes of a run; see :mod:`xvcore.runs.summaries`.
+
+    Parameters
+    ----------
+    table : of its pieces
+    filled : a column that is filled where an image counts
+    cells : value to the columns of the table
+    value : run and columns to the value
+    merge : the values of disjoint images to that of all; commutes and associates exactly
+    before : table of the parts, one a class, that older versions kept instead of pieces
+    older : reads such a part of a class; None where no image counts
+    """
+
+    table: str
+    filled: str
+    cells: Callable[[Any], dict[str, Any]]
+    value: Callable[["Run[Any]", Mapping[str, Any]], Any]
+    merge: Callable[[Any, Any], Any]
+    before: str
+    older: Callable[["Run[Any]", str], Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A verb and the tables that it writes; where the class has them whole, the stage is done.
@@ -21,12 +49,14 @@ class Stage:
     Parameters
     ----------
     verb : its name
-    table : what it writes last; None for a stage that looks into a cache of its own, and is never skipped
+    table : what it writes last; None for a stage that adds to a summary alone, or that looks into a cache of its own
+        and is never skipped
     work : does it for a class, and returns what it counted
     growth : what its time is proportional to
     also : tables that it writes of every class before ``table``: a part without rows is a part too
     drafts : tables that it keeps while it works, and removes at the end
     alters : tables of an earlier stage that it writes anew: what lies between cannot be done again from them
+    summary : what it adds to, before it writes ``table``
     """
 
     verb: str
@@ -36,6 +66,7 @@ class Stage:
     also: tuple[str, ...] = ()
     drafts: tuple[str, ...] = ()
     alters: tuple[str, ...] = ()
+    summary: Summary | None = None
 
     @property
     def tables(self) -> tuple[str, ...]:

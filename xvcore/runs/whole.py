@@ -6,15 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from xvcore.keys import file_name
-from xvcore.runs.stage import needed, pipelines
+from xvcore.runs import summaries
+from xvcore.runs.stage import DONE, needed, pipelines
 from xvcore.store import SCHEMAS
 
 if TYPE_CHECKING:
     from xvcore.runs.run import Run
 
 _AT_ONCE = 4
-DONE = ("complete", "skipped")
-"""How a class ends that needs no more work."""
 
 
 def are_whole(run: "Run[Any]", class_id: str, tables: Iterable[str]) -> bool:
@@ -34,12 +33,15 @@ def is_done(run: "Run[Any]", class_id: str, record: Mapping[str, Any]) -> bool:
         return False
     said = record.get("rows_by_table")
     rows: dict[str, int | None] = json.loads(said) if said else dict.fromkeys(needed(run.settings.method))
-    return all(is_part_whole(run, class_id, table, n_rows) for table, n_rows in rows.items())
+    is_whole = all(is_part_whole(run, class_id, table, n_rows) for table, n_rows in rows.items())
+    return is_whole and (summaries.summary_of(run) is None or summaries.is_kept(run, class_id))
 
 
 def joined_parts(run: "Run[Any]") -> dict[str, list[str]]:
     """Return the parts of a run that no stage of a class writes, by table: what was joined over its classes."""
-    of_class = {name for stage in pipelines[run.settings.method].stages for name in (*stage.tables, *stage.drafts)}
+    stages = pipelines[run.settings.method].stages
+    of_class = {name for stage in stages for name in (*stage.tables, *stage.drafts)}
+    of_class |= {name for stage in stages if stage.summary for name in (stage.summary.table, stage.summary.before)}
     names = [
         name
         for name in SCHEMAS
@@ -81,6 +83,7 @@ def is_whole(run: "Run[Any]", class_ids: Iterable[str], known: Mapping[str, Any]
     rows = store.class_runs(run.run_id).to_dict("records")
     records: dict[str, Any] = {row["class_id"]: row for row in rows}
     chosen = list(class_ids)
+    summaries.forget(run)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         are_done = list(pool.map(lambda each: is_done(run, each, records.get(each, {})), chosen))
     return all(are_done) and not lost_joins(run, known) and not _unpublished(run) and not unknown_classes(run, chosen)

@@ -15,6 +15,8 @@ from xvcore.store.place import Place
 from xvcore.store.schema import Table
 from xvcore.version import VERSION
 
+THREADED_BYTES = 2**20
+"""Size of a file from which its columns are decoded in threads; below, waking them takes longer."""
 _SUFFIX = ".parquet"
 
 
@@ -44,7 +46,7 @@ def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] 
         check_schema(table, file.schema_arrow, where, relative)
         wanted = None if names is None else [*dict.fromkeys([*names, *keys])]
         present = None if wanted is None else [name for name in wanted if name in file.schema_arrow.names]
-        rows = conform(table, file.read(present), wanted)
+        rows = conform(table, file.read(present, use_threads=len(data) > THREADED_BYTES), wanted)
     except pa.ArrowMemoryError as error:
         raise StoreError(f"cannot read {where}: the memory does not suffice: {in_one_line(error)}") from error
     except (pa.ArrowException, OSError, ValueError) as error:

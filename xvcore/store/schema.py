@@ -251,3 +251,15 @@ def box(what: str) -> tuple[Column, ...]:
         small("w", f"width of {what}", "px of the model input"),
         small("h", f"height of {what}", "px of the model input"),
     )
+
+
+def summary_table(name: str, description: str, columns: tuple[Column, ...]) -> Table:
+    """Return the table of the pieces of a summary; ``columns`` are empty where no image of the classes counts."""
+    keys = (
+        RUN,
+        MODEL,
+        key("piece", "digest of the classes and images that are in it"),
+        listed("class_ids", pa.string(), "classes whose images are in it"),
+        listed("digests", pa.string(), "digest of the images of each that count, and of their place in the data set"),
+    )
+    return Table(name, description, (*keys, *columns), ("run_id", "piece"), shard="piece", is_published=False)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -229,7 +229,7 @@ class Store:
             if run_id not in set(runs["run_id"]):
                 raise StoreError(str(unknown_name(f"run in {self.url}:", run_id, runs["run_id"])))
             runs = runs[runs["run_id"] == run_id]
-        states = [progress(row, self.class_runs(row["run_id"])) for row in runs.to_dict("records")]
+        states = [progress(row, self._records_of(row)) for row in runs.to_dict("records")]
         return pd.DataFrame(states, columns=columns())
 
     def class_runs(self, run_id: str) -> pd.DataFrame:
@@ -242,6 +242,19 @@ class Store:
             published = self.published_records(run_id)
             parts = [schema.arrow.empty_table() if published is None else published]
         return data_frame(schema, pa.concat_tables(parts))
+
+    def _records_of(self, run: Mapping[Hashable, Any]) -> pd.DataFrame:
+        """Return the records of a run's classes: of one that is published from its one file, where that is whole."""
+        run_id = run["run_id"]
+        if run["published"]:
+            try:
+                rows = read_file(self.place, SCHEMAS["class_runs"], f"tables/class_runs/{file_name(run_id)}.parquet")
+            except DamagedError as error:
+                self._say(error)
+                rows = None
+            if rows is not None:
+                return data_frame(SCHEMAS["class_runs"], rows)
+        return self.class_runs(run_id)
 
     def record(self, run_id: str, class_id: str) -> pa.Table:
         """Return the record of a class, of one row; where its file is damaged, of a failed class with that reason.

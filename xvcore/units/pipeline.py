@@ -12,7 +12,9 @@ from xvcore.runs.run import Run
 from xvcore.runs.stage import Pipeline, Stage, pipelines
 from xvcore.runs.thumbnails import Thumbnail, beside, sheet, spread
 from xvcore.store.encode import encoded
+from xvcore.units.query.layers import scanned_layers
 from xvcore.units.settings import TopUnits
+from xvcore.units.stages.rankings import UNIT_SUMS
 from xvcore.units.stages.scan import gather_units, scan
 
 N_LAYERS, N_TOP = 6, 9
@@ -26,7 +28,7 @@ def strong_units(run: Run[TopUnits], done: pd.DataFrame) -> Iterator[Thumbnail]:
     Of many layers, some that are spread evenly over all: a layer's pictures are read for it.
     """
     gathered = set(run.store.classes_of("units", run.run_id))
-    scanned = list(run.store.read("unit_scans", run.run_id, done["class_id"].iloc[0], ["layer"])["layer"])
+    scanned = scanned_layers(run.store, run.run_id)
     for layer in spread([each for each in reversed(scanned) if each in gathered], N_LAYERS):
         top = run.store.read_arrow("unit_top", run.run_id, layer, TOP_COLUMNS)
         pictured = top.filter(pc.is_valid(top["crop"]))
@@ -59,7 +61,7 @@ pipelines.register(TopUnits.method)(
     Pipeline(
         settings=TopUnits,
         order=3,
-        stages=(PREDICT_DISTINCT, Stage("scan", "unit_scans", scan)),
+        stages=(PREDICT_DISTINCT, Stage("scan", None, scan, summary=UNIT_SUMS)),
         count=predicted,
         gather=gather_units,
         pictures=strong_units,

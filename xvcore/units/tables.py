@@ -18,6 +18,7 @@ from xvcore.store.schema import (
     picture,
     real,
     small,
+    summary_table,
     text,
 )
 
@@ -76,7 +77,7 @@ declare(
     ),
     Table(
         "unit_scans",
-        "Rankings of the units of a layer over the images of one class; merged at the end.",
+        "Rankings of the units of a layer over the images of one class; older versions kept it instead of unit_sums.",
         (
             *KEYS,
             LAYER,
@@ -91,5 +92,20 @@ declare(
         ),
         grain=("run_id", "class_id", "layer"),
         is_published=False,
+    ),
+    summary_table(
+        "unit_sums",
+        "Rankings of all units over the images of some classes: lists go layer by layer, unit by unit.",
+        (
+            listed("layers", pa.string(), "names of the layers", nullable=True),
+            listed("n_units", pa.int32(), "units of each", nullable=True),
+            count("n_images", "images seen", nullable=True),
+            Column("last_image", pa.int64(), "highest image number seen, -1 for none", nullable=True),
+            listed("activations", pa.float32(), "strongest first; -inf where there are none", nullable=True),
+            listed("images", pa.int64(), "image numbers, likewise; -1 where there are none", nullable=True),
+            listed("places", pa.int32(), "places in the map, likewise, counted in raster order", nullable=True),
+            listed("sums", pa.float64(), "sum of each unit's maxima", nullable=True),
+            listed("n_invalid", pa.int64(), "images in which the unit's map was not a number", nullable=True),
+        ),
     ),
 )

@@ -20,12 +20,13 @@ MOST_TOLD = 4
 def write(draft: Draft, chapter: Chapter, section: Section) -> None:
     """Write the pages of an analysis: of each network, and of those that were compared."""
     owners = owners_of(draft.store, section)
+    elsewhere = related_to(chapter, section)
     code = digest_of_code(__name__)
     for owner in owners:
-        draft.cards[owner.page] = OwnerPage(draft, chapter, section, owner, owners, code).write()
+        draft.cards[owner.page] = OwnerPage(draft, chapter, section, owner, owners, elsewhere, code).write()
     around = neighbours_of(section)
     for topic in section.topics if analyses[section.method].maps else ():
-        related = related_to(chapter, section, topic)
+        related = elsewhere.get(topic.class_id, [])
         for entry in topic.entries:
             ClassPage(draft, section.method, topic, entry, around[entry.folder], related, code).write()
     draft.cards[_key(section)] = {"pages": [owner.page for owner in owners]}

@@ -11,7 +11,7 @@ from xvcore.analyses.analysis import analyses
 from xvcore.errors import StoreError
 from xvcore.query import table
 from xvcore.report.chapters import Chapter, Entry, Network, Section, Topic
-from xvcore.report.class_pages import related_to
+from xvcore.report.class_pages import Related
 from xvcore.report.downloads import csv_of
 from xvcore.report.draft import Draft
 from xvcore.report.family import families
@@ -101,6 +101,7 @@ class OwnerPage:
     chapter, section : the data set, and the analysis on it
     owner : what the page is of
     owners : all that the analysis has pages of
+    elsewhere : what other families have of each class, by its id
     code : digest of what makes the pages
     """
 
@@ -109,6 +110,7 @@ class OwnerPage:
     section: Section
     owner: Owner
     owners: Sequence[Owner]
+    elsewhere: Mapping[str, Related]
     code: str
 
     def write(self) -> dict[str, Any]:
@@ -162,7 +164,7 @@ class OwnerPage:
         models = {network.model for network in self.owner.networks}
         others = [
             (title, entry)
-            for title, entry in related_to(self.chapter, self.section, topic)
+            for title, entry in self.elsewhere.get(topic.class_id, ())
             if entry.network.model in models and entry.folder != entry.network.folder
         ]
         return [*(own if family.has_class_pages else []), *others]

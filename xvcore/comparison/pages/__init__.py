@@ -30,8 +30,9 @@ def write(draft: Draft, chapter: Chapter, section: Section) -> None:
     code = digest([digest_of_code(__name__), digest_of_code(families[VisualSummaries.method].package)], 16)
     around = neighbours_of(shown)
     wins = {network.run_id: _wins(draft, network) for network in shown.networks}
+    elsewhere = related_to(chapter, section)
     for topic in shown.topics:
-        related = related_to(chapter, section, topic)
+        related = elsewhere.get(topic.class_id, [])
         for entry in topic.entries:
             of_class = wins_of(wins[entry.network.run_id], topic.class_id)
             pages = ClassPages(draft, chapter, topic, entry, of_class, around[entry.folder], related, code)

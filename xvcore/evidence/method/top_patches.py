@@ -174,10 +174,10 @@ class TopPatches:
         images = numbers.cpu().long()[None, None].where(chosen, NOBODY)
         rows, columns = (each[:, None].expand_as(images) for each in (index // n_columns, index % n_columns))
         whole = (evidence.double() / QUANTUM).round().long().cpu()
-        weights = chosen.permute(2, 0, 1).long()
-        sums = (whole[:, :, None] * weights[..., None, None]).sum(dim=0)
+        own = whole.where(members.cpu()[..., None, None], 0).sum(dim=0)
+        sums = torch.stack([own, whole.sum(dim=0) - own], dim=1)
         return PatchSummary(
-            **_strongest([values, images, rows, columns], self.n_kept), sums=sums, n_images=weights.sum(dim=0)
+            **_strongest([values, images, rows, columns], self.n_kept), sums=sums, n_images=chosen.sum(dim=2)
         )
 
 

@@ -1,11 +1,9 @@
-"""Stage *explain*: what every patch says for the class; images, predictions → evidence, patch_summaries."""
+"""Stage *explain*: what every patch says for the class; images, predictions → evidence, patch_sums."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +12,9 @@ from xvcore.errors import LabelError
 from xvcore.evidence.method.bagnet_evidence import Evidence
 from xvcore.evidence.method.top_patches import ORIGINS, PatchSummary, TopPatch, crop
 from xvcore.evidence.settings import PatchEvidence
-from xvcore.runs.images import as_bytes, batches, image_numbers, passed_images, pictures, records
+from xvcore.runs.images import as_bytes, batches, image_numbers, passed_images, pictures
 from xvcore.runs.run import Progress, Run
+from xvcore.runs.summaries import keep, whole
 from xvcore.store.encode import map_cell, picture
 
 PatchPlace = tuple[int, tuple[float, float, float, float]]
@@ -76,23 +75,22 @@ def explain(run: Run[PatchEvidence], class_id: str, progress: Progress | None = 
         n_done += len(batch.image_ids)
         if progress:
             progress(n_done, len(image_ids))
-    summary_rows = _summary_rows(summary, list(targets.values())) if summary else []
-    run.store.write("patch_summaries", run.run_id, class_id, [{**run.keys(class_id), **row} for row in summary_rows])
+    keep(run, class_id, summary)
     run.store.write("evidence", run.run_id, class_id, rows)
     return n_done
 
 
 def gather_patches(run: Run[PatchEvidence]) -> None:
     """Merge what the finished classes say into ``patches`` and ``evidence_means``, one part a class."""
-    done = [each for each in run.store.classes_of("evidence", run.run_id) if _has_images(run, each)]
-    if not done:
+    summary, counted = whole(run)
+    if summary is None:
         return
     targets = targets_of(run)
-    parts = (_summary(run, each) for each in done)
-    summary = reduce(PatchSummary.merge, parts)
-    whole = replace(run.settings.evidence, resolution="decision")
+    place = {class_id: index for index, class_id in enumerate(targets)}
+    done = [each for each in counted if summary.n_images[place[each], ORIGINS.index("class")]]
+    decision = replace(run.settings.evidence, resolution="decision")
     black = torch.zeros(1, 3, *run.size, device=run.classifier.device)
-    shape = whole(run.classifier, black, torch.zeros(1, dtype=torch.long, device=run.classifier.device))
+    shape = decision(run.classifier, black, torch.zeros(1, dtype=torch.long, device=run.classifier.device))
     classes = list(targets)
     found: dict[str, list[TopPatch]] = {each: [] for each in done}
     for patch in summary.rows(shape.boxes):
@@ -104,7 +102,7 @@ def gather_patches(run: Run[PatchEvidence]) -> None:
         keys = {**run.keys(class_id), "target_idx": targets[class_id]}
         rows = [{**keys, **_patch_row(patch, places, shape, cells)} for patch in patches]
         run.store.write("patches", run.run_id, class_id, rows)
-        index = classes.index(class_id)
+        index = place[class_id]
         means = [
             {
                 **keys,
@@ -154,45 +152,6 @@ def _maps(
 def _places(run: Run[PatchEvidence], class_id: str) -> Iterator[tuple[tuple[str, str], int]]:
     for image_id, number in image_numbers(run, class_id).items():
         yield (class_id, image_id), number
-
-
-def _summary_rows(summary: PatchSummary, outputs: list[int]) -> Iterator[dict[str, Any]]:
-    for index, output in enumerate(outputs):
-        for place, origin in enumerate(ORIGINS):
-            yield {
-                "target_idx": output,
-                "origin": origin,
-                "n_images": int(summary.n_images[index, place]),
-                "evidence": summary.evidence[index, place].numpy(),
-                "images": summary.images[index, place].numpy(),
-                "map_y": summary.rows_of[index, place].numpy(),
-                "map_x": summary.columns_of[index, place].numpy(),
-                "sums": summary.sums[index, place].flatten().numpy(),
-                "map_h": summary.sums.shape[2],
-                "map_w": summary.sums.shape[3],
-            }
-
-
-def _has_images(run: Run[PatchEvidence], class_id: str) -> bool:
-    return len(run.store.read("patch_summaries", run.run_id, class_id, columns=["target_idx"])) > 0
-
-
-def _summary(run: Run[PatchEvidence], class_id: str) -> PatchSummary:
-    rows = records(run.store.read("patch_summaries", run.run_id, class_id))
-    n_targets = len(rows) // len(ORIGINS)
-
-    def stacked(name: str, *shape: int) -> Tensor:
-        values = torch.from_numpy(np.stack([np.asarray(row[name]) for row in rows]))
-        return values.reshape(n_targets, len(ORIGINS), *shape)
-
-    return PatchSummary(
-        evidence=stacked("evidence", -1),
-        images=stacked("images", -1),
-        rows_of=stacked("map_y", -1),
-        columns_of=stacked("map_x", -1),
-        sums=stacked("sums", int(rows[0]["map_h"]), int(rows[0]["map_w"])),
-        n_images=stacked("n_images"),
-    )
 
 
 def _crops(

@@ -17,6 +17,7 @@ from xvcore.report.rows import shard_rows
 from xvcore.report.wording import mean, records
 from xvcore.store import Store
 from xvcore.store.encode import encoded
+from xvcore.units.query.layers import scanned_layers
 
 Row = Mapping[str, Any]
 
@@ -116,7 +117,7 @@ def read_layers(store: Store, network: Network) -> list[Layer]:
         Layer(name, f"{network.folder}/{names[name]}", units, _field(store, network, name))
         for name, units in by_layer.items()
     ]
-    place = {name: index for index, name in enumerate(_scanned(store, network))}
+    place = {name: index for index, name in enumerate(scanned_layers(store, network.run_id))}
     return sorted(layers, key=lambda each: (place.get(each.name, -1), max(each.field or (0,)), _natural(each.name)))
 
 
@@ -144,11 +145,6 @@ def digest_layer(store: Store, network: Network, layer: Layer) -> list[Any]:
 def columns_of(top: Mapping[int, Sequence[Row]]) -> int:
     """Return the columns of the sheets of a layer: as many as rows, all activations fit in."""
     return math.ceil(math.sqrt(max((int(row["position"]) for rows in top.values() for row in rows), default=1)))
-
-
-def _scanned(store: Store, network: Network) -> list[str]:
-    classes = store.classes_of("unit_scans", network.run_id)
-    return list(store.read("unit_scans", network.run_id, classes[0], ["layer"])["layer"]) if classes else []
 
 
 def _field(store: Store, network: Network, layer: str) -> tuple[int, int] | None:

@@ -1,0 +1,86 @@
+"""The pictures of a class are decoded once for all of its stages, and are the same to the last bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from xvcore.data import loader
+from xvcore.data.decode import decode
+from xvcore.evidence.settings import PatchEvidence
+from xvcore.models import Preprocessing, wrap
+from xvcore.runs import images, pipeline
+from xvcore.runs.images import batches
+from xvcore.runs.run import Run, RunSpec, open_run
+
+N_IMAGES = 5
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    generator = np.random.default_rng(4)
+    for class_id in ("a", "b"):
+        (tmp_path / "pictures" / class_id).mkdir(parents=True)
+        for index in range(N_IMAGES):
+            pixels = generator.integers(0, 255, (40, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / class_id / f"{index}.png")
+    layers = (nn.Conv2d(3, 6, 5, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
+    network = wrap(nn.Sequential(*layers), preprocessing=Preprocessing((32, 32), None), labels=["a", "b"], name="tiny")
+    spec = RunSpec(f"imagefolder:{tmp_path}/pictures", "tiny", str(tmp_path / "store"), PatchEvidence(), batch_size=2)
+    return open_run(spec, network)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    seen: list[int] = []
+
+    def counted(data: bytes) -> Image.Image:
+        seen.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr(loader, "decode", counted)
+    return seen
+
+
+def test_each_image_is_decoded_once_a_class(run: Run, decoded: list[int]) -> None:
+    for n_classes, class_id in enumerate(("a", "b"), 1):
+        pipeline.complete_class(run, class_id)
+        assert len(decoded) == n_classes * N_IMAGES
+    assert not any(isinstance(each, images.DecodedClass) for each in run.memo.values()), "and not held any longer"
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_what_is_kept_is_what_was_decoded(run: Run, decoded, is_exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not is_exact:  # a resize in floats leaves what no byte holds
+        pixels = Preprocessing.pixels
+        monkeypatch.setattr(Preprocessing, "pixels", lambda self, picture: pixels(self, picture).sqrt())
+    first = list(batches(run, "a"))
+    ids = [image_id for batch in first for image_id in batch.image_ids]
+    for wanted in (None, ids[1:], ids[::2]):
+        n_before = len(decoded)
+        kept = list(batches(run, "a", wanted))
+        assert len(decoded) == n_before
+        run.memo.clear()
+        anew = list(batches(run, "a", wanted))
+        for one, other in zip(kept, anew, strict=True):
+            assert torch.equal(one.images, other.images)
+            assert (one.image_ids, one.widths, one.heights) == (other.image_ids, other.widths, other.heights)
+        list(batches(run, "a"))
+
+
+def test_a_class_that_is_too_large_is_decoded_again(
+    run: Run, decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "KEPT_BYTES", 3 * 3 * 32 * 32)
+    pipeline.complete_class(run, "a")
+    assert len(decoded) == 2 * N_IMAGES
+
+
+def test_a_file_that_cannot_be_read_is_a_failure_each_time(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "a" / "1.png").write_bytes(b"nothing")
+    for _ in range(2):
+        found = list(batches(run, "a"))
+        assert [image_id for batch in found for image_id, _ in batch.failures] == ["a/1.png"]
