@@ -243,6 +243,19 @@ def test_a_damaged_published_file_of_records_is_named_and_hides_nothing_else(cop
     assert store.status()["n_complete"].tolist() == [2]
 
 
+def test_the_status_of_a_published_run_is_read_from_one_file(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Store(copy).status()
+    read: list[str] = []
+    record = Store.record
+    monkeypatch.setattr(Store, "record", lambda *of: read.append(of[2]) or record(*of))
+    pd.testing.assert_frame_equal(Store(copy).status(), expected)
+    assert not read
+    run = opened(copy)
+    run.store.write("class_runs", run.run_id, SECOND, [{"status": "running"}])
+    assert Store(copy).status()[["n_complete", "n_running"]].to_numpy().tolist() == [[1, 1]]
+    assert read == CLASSES
+
+
 def test_what_a_kill_left_of_the_announcement_is_completed(copy: Path, measured: Path) -> None:
     for name in ("classes", "parts"):
         gone(part(copy, name))

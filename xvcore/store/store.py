@@ -202,7 +202,7 @@ class Store:
         ended = set(records["class_id"][records["status"] != "running"])
         if not ended.intersection(self.classes_of("class_runs", run_id)):
             raise StoreError(f"run {run_id} has no finished class in {self.url}/parts to publish")
-        if lacking := self.lacking(run_id, needed):
+        if lacking := self._lacking(run_id, row, records, needed):
             what = "; ".join(f"{shard!r} lacks {', '.join(names)}" for shard, names in lacking.items())
             raise StoreError(
                 f"run {run_id} in {self.url} cannot be published: {what}; run the same again: what is lost is made anew"
@@ -295,11 +295,15 @@ class Store:
         run_id : the run
         needed : tables that a complete class must have, for records that do not say so themselves
         """
-        records = self.class_runs(run_id)
+        return self._lacking(run_id, self._run(run_id, fresh=True), self.class_runs(run_id), needed)
+
+    def _lacking(
+        self, run_id: str, run: Mapping[str, Any], records: pd.DataFrame, needed: Collection[str]
+    ) -> dict[str, list[str]]:
         is_done = records["status"].isin(["complete", "skipped"])
         own = dict(_rows_by_table(records))
         wanted = [(name, each) for each in records["class_id"][is_done] for name in own.get(each) or needed]
-        joined = json.loads(self._run(run_id, fresh=True).get("joined") or "{}")
+        joined = json.loads(run.get("joined") or "{}")
         wanted += [(name, shard) for name, shards in joined.items() for shard in shards]
         there = {name: set(self.classes_of(name, run_id)) for name in {name for name, _ in wanted}}
         found: dict[str, list[str]] = {}
