@@ -185,6 +185,36 @@ def test_one_image_may_come_several_times_with_different_seeds(classifier, image
     torch.testing.assert_close(together.pictures, torch.cat(alone))
 
 
+@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
+@pytest.mark.parametrize("region", ["receptive_field", "image"])
+@pytest.mark.parametrize("name", ["relu:1", "relu:2", "b", "c"])
+def test_seeds_of_one_image_share_its_pass_and_nothing_changes(classifier, images, name, region, rule):
+    layer = layers_of(classifier, [name])[name]
+    height, width = layer.size
+    image_of = torch.tensor([3, 0, 0, 3, 1, 0, 3])  # in no order; of one image none
+    seeds = torch.tensor([(index, index % height, 2 * index % width) for index in range(len(image_of))])
+    deconvnet = Deconvnet(rule=BackwardRule(rule), region=region)
+    shared = deconvnet.project(classifier, layer, images, seeds, image_of)
+    alone = deconvnet.project(classifier, layer, images[image_of], seeds)
+    assert torch.equal(shared.boxes, alone.boxes)
+    torch.testing.assert_close(shared.activations, alone.activations)
+    torch.testing.assert_close(shared.pictures, alone.pictures, rtol=1e-9, atol=1e-12)
+    assert shared.pictures.any()
+
+
+def test_seeds_of_one_image_share_its_pass_in_a_real_architecture():
+    classifier, layer_name = load("squeezenet1_1@random?classes=3"), "features.12.expand3x3_activation"
+    classifier.network.double()
+    layer = layers_of(classifier, [layer_name])[layer_name]
+    image_of = torch.tensor([1, 0, 1])
+    seeds = torch.tensor([(0, 0, 0), (1, layer.size[0] - 1, 2), (2, 3, layer.size[1] // 2)])
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    shared = Deconvnet().project(classifier, layer, images, seeds, image_of)
+    alone = Deconvnet().project(classifier, layer, images[image_of], seeds)
+    torch.testing.assert_close(shared.pictures, alone.pictures, rtol=1e-7, atol=1e-9 * float(alone.scales.max()))
+    assert alone.pictures.any()
+
+
 def test_the_activation_decides_the_scale_only(classifier, images):
     layer = layers_of(classifier)["relu:2"]
     seeds = torch.tensor([(unit, 4, 6) for unit in range(5)])
@@ -242,6 +272,8 @@ def test_seeds_that_do_not_fit_are_refused(classifier, images):
         Deconvnet().project(classifier, layer, images, torch.tensor([[1, 0, 0]]))
     with pytest.raises(XvError, match="was found for"):
         Deconvnet().project(classifier, layer, images[..., :60], torch.tensor([[1, 0, 0]] * 5))
+    with pytest.raises(XvError, match=r"image_of = 5 … 5: there are 0 … 4"):
+        Deconvnet().project(classifier, layer, images, torch.tensor([[1, 0, 0]]), torch.tensor([5]))
 
 
 @pytest.mark.gpu

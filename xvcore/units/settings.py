@@ -29,6 +29,12 @@ class TopUnits:
     units_shown: int | None = parameter(
         None, "Units of a layer whose crops and projections are made, the first ones; none = all", ge=0
     )
+    picture_px: int | None = parameter(
+        112,
+        "Longest side of crops and projections in pixels, each the mean of those it covers, as WebP above 32: as much "
+        "as the pages show; none = as large as what the unit sees, projections without loss",
+        ge=8,
+    )
     contrast: float = parameter(
         0.995, "Share of a projection's values that keep their contrast; the largest are clipped; ours", ge=0.5, le=1
     )

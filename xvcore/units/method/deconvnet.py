@@ -45,6 +45,9 @@ from xvcore.types import Images, Targets
 
 Seeds = Int[Tensor, "seeds 3"]
 """Unit, row and column of its place in the map, one activation per image."""
+SHARED_FROM = 0.7
+"""Share of the image that units see from which the seeds of an image share its forward pass; below it windows are less
+work."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,16 +83,21 @@ class Projections:
         found = values.kthvalue(rank, dim=1).values
         return torch.where(found > 0, found, values.amax(1))
 
-    def shown(self, contrast: float = 1.0) -> Images:
+    def of(self, numbers: Int[Tensor, " n"]) -> "Projections":
+        """Return those with these numbers, in their order."""
+        return Projections(self.pictures[numbers], self.activations[numbers], self.boxes[numbers])
+
+    def shown(self, contrast: float = 1.0, scales: Float[Tensor, " batch"] | None = None) -> Images:
         """Return the pictures for the eye, each by itself: ``picture / (2 scale) + 0.5``, so that 0 is grey.
 
         Parameters
         ----------
         contrast : share of the values that keep their contrast; the largest are clipped. A few of them are often so
             large that the others would all look grey. In (0, 1]
+        scales : what :meth:`scales_at` returns for this contrast, where it is known already
         """
         tiny = torch.finfo(self.pictures.dtype).tiny
-        scales = self.scales_at(contrast).clamp_min(tiny)
+        scales = (self.scales_at(contrast) if scales is None else scales).clamp_min(tiny)
         return (self.pictures / (2 * scales)[:, None, None, None] + 0.5).clamp(0, 1)
 
 
@@ -173,27 +181,56 @@ class Deconvnet:
         classifier.check_derivative()
         return met
 
-    def project(self, classifier: Classifier, layer: UnitLayer, images: Images, seeds: Seeds) -> Projections:
-        """Return the projection of one activation per image; an image may come several times.
+    def project(
+        self,
+        classifier: Classifier,
+        layer: UnitLayer,
+        images: Images,
+        seeds: Seeds,
+        image_of: Int[Tensor, " seeds"] | None = None,
+    ) -> Projections:
+        """Return the projection of one activation per image, or of several of each; an image may come several times.
+
+        Activations of one image share its forward pass where their units see most of it.
 
         Parameters
         ----------
         classifier : frozen network
         layer : of the activations
         images : RGB in [0, 1], of the size for which the layer was found
-        seeds : unit, row and column of its place in the map, one per image
+        seeds : unit, row and column of its place in the map
+        image_of : number of each seed's image; None: the seeds are as many as the images, in their order
 
         Raises
         ------
         XvError
-            The rule has no meaning for the network; images of another size; not one seed per image, or a seed that the
-            layer does not have.
+            The rule has no meaning for the network; images of another size; not one seed per image, a seed that the
+            layer does not have, or an image that there is not.
         """
         self.check_fits(classifier)
-        _check_seeds(layer, images, seeds)
-        return Projections.joined(
-            in_halves(partial(self._of_units, classifier, layer), images, seeds.to(images.device))
-        )
+        _check_seeds(layer, images, seeds, image_of)
+        seeds = seeds.to(images.device)
+        if image_of is None:
+            return Projections.joined(in_halves(partial(self._of_units, classifier, layer), images, seeds))
+        image_of = image_of.to(images.device)
+        if not self._sees_most(layer, images):
+            return Projections.joined(in_halves(partial(self._of_units, classifier, layer), images[image_of], seeds))
+        numbers = [(image_of == number).nonzero()[:, 0] for number in range(len(images))]
+        found = [
+            part
+            for image, mine in zip(images, numbers, strict=True)
+            if len(mine)
+            for part in in_halves(partial(self._of_image, classifier, layer, image[None]), seeds[mine])
+        ]
+        return Projections.joined(found).of(torch.cat(numbers).argsort())
+
+    def _sees_most(self, layer: UnitLayer, images: Images) -> bool:
+        """Say whether the windows of a layer's units are most of the image."""
+        if self.region == "image":
+            return True
+        axes = zip((layer.field.y, layer.field.x), images.shape[2:], strict=True)
+        shares = [_Side.of(axis, n).size / n for axis, n in axes]
+        return shares[0] * shares[1] >= SHARED_FROM
 
     def _of_logits(self, classifier: Classifier, images: Images, targets: Targets) -> Projections:
         with torch.enable_grad():
@@ -236,33 +273,56 @@ class Deconvnet:
         relative = torch.cat([boxes[:, :2] - corners, boxes[:, 2:]], 1)
         return Projections(cut(pulled, relative, fill=0.0), chosen.detach(), boxes)
 
+    def _of_image(self, classifier: Classifier, layer: UnitLayer, image: Images, seeds: Seeds) -> Projections:
+        """Return the projections of several activations of one image: one pass up, one down for all of them."""
+        with torch.enable_grad():
+            leaf = image.detach().clone().requires_grad_()
+            chosen = self._chosen(classifier, layer, leaf, seeds.unbind(1), layer.size)
+            if chosen is None:
+                raise XvError(f"{layer.name} has maps of another size than {layer.size} now")
+            self._check_signal(chosen)
+            signals = torch.diag(self._signal(chosen))
+            (pulled,) = torch.autograd.grad(chosen, leaf, signals, is_grads_batched=True)
+        boxes = torch.from_numpy(layer.field.views(*(places.cpu().numpy() for places in seeds.T[1:])))
+        boxes = boxes.to(image.device)
+        return Projections(cut(pulled[:, 0], boxes, fill=0.0), chosen.detach(), boxes)
+
     def _chosen(
         self,
         classifier: Classifier,
         layer: UnitLayer,
         regions: Images,
-        places: tuple[Tensor, Tensor, Tensor],
+        places: tuple[Tensor, ...],
         expected: tuple[int, ...],
     ) -> Float[Tensor, " batch"] | None:
-        """Return the activations of a pass that ends at the layer; None where its map has not the expected size."""
+        """Return the activations of a pass that ends at the layer; None where its map has not the expected size.
+
+        One of each region, or several of one.
+        """
         found: list[Tensor] = []
 
         def receive(_: int, maps: Tensor) -> None:
             if (*maps.shape[2:], 1, 1)[:2] == expected:
                 units, y, x = places
                 flat = maps.reshape(*maps.shape[:2], -1)
-                found.append(flat[torch.arange(len(flat), device=flat.device), units, y * expected[1] + x])
+                rows = torch.arange(len(units), device=flat.device) if len(flat) > 1 else torch.zeros_like(units)
+                found.append(flat[rows, units, y * expected[1] + x])
 
         with self.rule.applied(), tapped(classifier.network, [layer], receive, is_cut=True):
             classifier.logits(regions)
         return found[0] if found else None
 
     def _pulled_back(self, chosen: Float[Tensor, " batch"], leaf: Images) -> Images:
+        self._check_signal(chosen)
+        (pictures,) = torch.autograd.grad(chosen, leaf, self._signal(chosen))
+        return pictures
+
+    def _signal(self, chosen: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        return chosen.detach().abs() if self.seed == "activation" else torch.ones_like(chosen)
+
+    def _check_signal(self, chosen: Float[Tensor, " batch"]) -> None:
         if not chosen.requires_grad:
             raise XvError(f"{self.rule.rule}: no signal comes down to the pixels, all of it goes through gates")
-        seed = chosen.detach().abs() if self.seed == "activation" else torch.ones_like(chosen)
-        (pictures,) = torch.autograd.grad(chosen, leaf, seed)
-        return pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +384,12 @@ def _surveyed(classifier: Classifier) -> Interception:
     return _SURVEYS[classifier.network]
 
 
-def _check_seeds(layer: UnitLayer, images: Images, seeds: Seeds) -> None:
-    if len(seeds) != len(images):
-        raise XvError(f"{len(images)} images, {len(seeds)} seeds: must be equally many")
+def _check_seeds(layer: UnitLayer, images: Images, seeds: Seeds, image_of: Tensor | None) -> None:
+    n_places = len(images) if image_of is None else len(image_of)
+    if len(seeds) != n_places:
+        raise XvError(f"{n_places} images, {len(seeds)} seeds: must be equally many")
+    if image_of is not None and len(image_of) and not 0 <= int(image_of.min()) <= int(image_of.max()) < len(images):
+        raise XvError(f"image_of = {int(image_of.min())} … {int(image_of.max())}: there are 0 … {len(images) - 1}")
     if images.shape[2:] != layer.field.image_px:
         raise XvError(f"images of {tuple(images.shape[2:])} px: {layer.name} was found for {layer.field.image_px}")
     for name, values, n in zip(("unit", "y", "x"), seeds.T, (layer.n_units, *layer.size), strict=True):

@@ -1,0 +1,157 @@
+"""Pictures of the strongest activations of a layer: what of the image the unit sees, and its projection."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from xvcore.errors import XvError
+from xvcore.ops.taps import UnitLayer
+from xvcore.runs.images import as_bytes, pictures, records
+from xvcore.runs.run import Run
+from xvcore.runs.thumbnails import FINE_PX
+from xvcore.store.encode import Kind, picture
+from xvcore.units.method.deconvnet import cut
+from xvcore.units.settings import TopUnits
+
+IMAGES_IN_MEMORY = 1024
+"""Decoded pictures kept while projections are made."""
+Encoded = dict[str, Any]
+
+
+def with_pictures(
+    run: Run[TopUnits],
+    layer: UnitLayer,
+    ranking: pd.DataFrame,
+    pixels: "Pixels",
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Return the rows of a layer with crop and projection of those that are shown.
+
+    Rows of one image come one after the other: they share its pixels, and its forward pass where the layer's units see
+    most of the image. Pictures are encoded in threads while the next are made.
+
+    Parameters
+    ----------
+    run : whose settings say which are shown, and how large
+    layer : of the ranking
+    ranking : rows of ``unit_top``
+    pixels : gives the images
+    progress : called with the number of rows whose pictures are made
+    """
+    rows = records(ranking)
+    error = _why_not(run)
+    wanted = [row for row in rows if _is_shown(run.settings, row)]
+    wanted.sort(key=lambda row: (row["image_class_id"], row["image_id"], row["unit"]))
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="encode") as pool:
+        encoding: list[tuple[dict[str, Any], str, Future[Encoded]]] = []
+        size = run.spec.batch_size
+        for start in range(0, len(wanted), size):
+            chunk = wanted[start : start + size]
+            made = _of_chunk(run, layer, chunk, pixels, error)
+            _take(encoding)
+            encoding = [
+                (row, name, pool.submit(_encoded, array, run.settings.picture_px, kind))
+                for name, kind, arrays in made
+                for row, array in zip(chunk, arrays, strict=True)
+            ]
+            if progress:
+                progress(start + len(chunk))
+        _take(encoding)
+    return rows
+
+
+def n_shown(settings: TopUnits, ranking: pd.DataFrame) -> int:
+    """Return how many rows of a ranking have pictures."""
+    of_units = True if settings.units_shown is None else ranking["unit"] < settings.units_shown
+    return int(((ranking["position"] <= settings.top.shown) & of_units).sum())
+
+
+def _is_shown(settings: TopUnits, row: dict[str, Any]) -> bool:
+    is_of_units = settings.units_shown is None or row["unit"] < settings.units_shown
+    return bool(row["position"] <= settings.top.shown and is_of_units)
+
+
+def _of_chunk(
+    run: Run[TopUnits], layer: UnitLayer, chunk: Sequence[dict[str, Any]], pixels: "Pixels", error: str | None
+) -> list[tuple[str, Kind, np.ndarray]]:
+    """Return columns of pictures with the kind of their files, and note of each row its scale, or why it has none."""
+    keys = [(row["image_class_id"], row["image_id"]) for row in chunk]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    image_of = torch.tensor([numbers[key] for key in keys])
+    images = pixels(list(numbers)).to(run.classifier.device)
+    y, x = (np.array([row[name] for row in chunk]) for name in ("map_y", "map_x"))
+    boxes = torch.from_numpy(layer.field.views(y, x))
+    crops = as_bytes(cut(images[image_of.to(images.device)], boxes))
+    if error is not None:
+        for row in chunk:
+            row["error"] = error
+        return [("crop", "jpeg", crops)]
+    seeds = torch.tensor([[row["unit"], row["map_y"], row["map_x"]] for row in chunk])
+    found = run.settings.deconvnet.project(run.classifier, layer, images, seeds, image_of)
+    contrast = run.settings.contrast
+    scales = found.scales_at(contrast)
+    for row, scale in zip(chunk, scales.tolist(), strict=True):
+        row["scale"] = scale
+    return [("crop", "jpeg", crops), ("projection", "png", as_bytes(found.shown(contrast, scales)))]
+
+
+def _take(encoding: Sequence[tuple[dict[str, Any], str, "Future[Encoded]"]]) -> None:
+    for row, name, future in encoding:
+        row[name] = future.result()
+
+
+def _encoded(array: np.ndarray, most_px: int | None, kind: Kind) -> Encoded:
+    """Return a picture as it is stored: exactly where pixels can be told apart, or where no size is asked for."""
+    found = reduced(array, most_px)
+    return picture(found, kind if most_px is None or max(found.shape[:2]) <= FINE_PX else "webp")
+
+
+def reduced(array: np.ndarray, most_px: int | None) -> np.ndarray:
+    """Return a picture (h, w, 3), 0 … 255, at most so many pixels a side, each the mean of those that it covers."""
+    height, width = array.shape[:2]
+    if most_px is None or max(height, width) <= most_px:
+        return array
+    scale = most_px / max(height, width)
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BOX))
+
+
+def _why_not(run: Run[TopUnits]) -> str | None:
+    """Return why the network has no projections, None where it has."""
+    try:
+        run.settings.deconvnet.check_fits(run.classifier)
+    except XvError as error:
+        return str(error)
+    return None
+
+
+class Pixels:
+    """Decoded pictures of a run by class and image id; those used last stay in memory."""
+
+    def __init__(self, run: Run[TopUnits]) -> None:
+        self._run = run
+        self._kept: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+
+    def __call__(self, wanted: Sequence[tuple[str, str]]) -> Tensor:
+        """Return pictures (images, 3, height, width) in [0, 1]; one that is wanted twice is read once."""
+        missing: dict[str, list[str]] = {}
+        for class_id, image_id in dict.fromkeys(wanted):
+            if (class_id, image_id) in self._kept:
+                self._kept.move_to_end((class_id, image_id))
+            else:
+                missing.setdefault(class_id, []).append(image_id)
+        for class_id, image_ids in missing.items():
+            for image_id, image in zip(image_ids, as_bytes(pictures(self._run, class_id, image_ids)), strict=True):
+                self._kept[class_id, image_id] = image
+        found = np.stack([self._kept[each] for each in wanted])
+        while len(self._kept) > IMAGES_IN_MEMORY:
+            self._kept.popitem(last=False)
+        return torch.from_numpy(found).movedim(-1, 1).float() / 255
