@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from flows import commands
+from flows import commands, study
 from flows.allocator import keep_memory
 from flows.flags import ClassFlags, Dataset, Device, StoreUrl, as_flags, names, with_class_flags
 from xvcore.errors import ClassesFailedError, StoreError, XvError, in_one_line, unknown_name
@@ -42,6 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # square brackets are square brackets
 )
+
+app.add_typer(study.app, name="study")
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 LETTERS = 60

@@ -1,0 +1,1 @@
+"""Questions, agreement, intervals, simulated people, the machine's score: arrays in, arrays out."""
