@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python tests/benchmarks/two_seeds.py --seeds 0 1 2 --images 12 --keep FOLDER
 
-Every two of the seeds are compared, over all classes of PartBirds, in one comparison. A verdict "could but does not use"
-or "cannot" counts as false here: both networks were trained to need the same parts (what a seed did not learn all the
+Every two of the seeds are compared, over all classes of PartBirds, in one comparison. A verdict "could but does not use",
+"cannot" or "does not use" counts as false here: both networks were trained to need the same parts (what a seed did not learn all the
 same counts against us, so the figure is an upper bound; the parts that the drawings call decisive are told beside it).
 Wanted: at most 5 % of the parts. What is in the folder is not computed again.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from xvcore.comparison.method.verdict import MISSED
 from xvcore.comparison.runs.networks import resolved
 from xvcore.comparison.settings import Comparison
 from xvcore.data import open_dataset
@@ -28,7 +29,6 @@ from xvcore.visual_summaries.settings import VisualSummaries
 
 DATASET = "partbirds"
 MOST_FALSE = 0.05
-ONLY = ("could but does not use", "cannot")
 
 
 def networks(arguments: argparse.Namespace) -> list[str]:
@@ -72,8 +72,8 @@ def rows(run: Run[Comparison]) -> pd.DataFrame:
                 "network": model,
                 "other": other,
                 "parts": len(group),
-                **{name: int(counts.get(name, 0)) for name in ("shared", *ONLY, "undecided")},
-                "only": int(group["verdict"].isin(ONLY).sum()),
+                **{name: int(counts.get(name, 0)) for name in ("shared", *MISSED, "undecided")},
+                "only": int(group["verdict"].isin(MISSED).sum()),
             }
         )
     return pd.DataFrame(found)
@@ -94,7 +94,7 @@ def main() -> None:
     frame = rows(run)
     print(frame.to_string(index=False))
     verdicts = table(run.store, "part_verdicts", run_id=run.run_id)
-    false = verdicts[verdicts["verdict"].isin(ONLY)]
+    false = verdicts[verdicts["verdict"].isin(MISSED)]
     columns = [
         "class_id",
         "model",
