@@ -150,6 +150,20 @@ def report(
 
 
 @app.command()
+def export(
+    kind: Annotated[str, typer.Argument(help="What for, see `xv list exports`")],
+    store: StoreUrl = "xv-store",
+    out: Annotated[Path, typer.Option(help="New folder", file_okay=False)] = Path("xv-export"),
+    run: RunId = [],  # noqa: B006
+) -> None:
+    """Write results for another tool: a folder that it opens, and what its format cannot hold as Parquet beside."""
+    from xvcore.export import export as write
+
+    folder = write(_opened(store), out, kind, run_ids=run or None)
+    typer.echo(f"{kind}: {folder}; {folder / 'README.md'} says how it is opened")
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help='e.g. "select model, count(*) from clusters where accepted group by 1"')],
     store: StoreUrl = "xv-store",
@@ -237,7 +251,7 @@ def down(home: Home = Path("xv-service")) -> None:
 @app.command("list")
 def list_names(
     kind: Annotated[
-        str, typer.Argument(help="datasets, architectures, methods, analyses, classes, parameters or plugins")
+        str, typer.Argument(help="datasets, architectures, methods, analyses, classes, exports, parameters or plugins")
     ],
     dataset: Dataset = "partbirds",
     model: Annotated[
@@ -245,7 +259,7 @@ def list_names(
         typer.Option(help="With architectures: those that take weights files of this one too, and what they change"),
     ] = None,
 ) -> None:
-    """List what can be named: datasets, architectures, methods, analyses, classes, parameters, plug-ins."""
+    """List what can be named: datasets, architectures, methods, analyses, classes, exports, parameters, plug-ins."""
     from flows.listing import listing
 
     for line in listing(kind, dataset, model):

@@ -45,6 +45,7 @@ def listing(kind: str, dataset: str, model: str | None = None) -> Iterator[str]:
         "methods": _methods,
         "analyses": _analyses,
         "classes": lambda: _classes(dataset),
+        "exports": _exports,
         "parameters": _parameters,
         "plugins": _plugins,
     }
@@ -89,6 +90,13 @@ def _analyses() -> Iterator[str]:
 
     for name in analyses:
         yield f"{name}\t{analyses[name].summary}"
+
+
+def _exports() -> Iterator[str]:
+    from xvcore.export import exporters
+
+    for name in exporters:
+        yield f"{name}\t{exporters[name].summary}"
 
 
 def _classes(dataset: str) -> Iterator[str]:

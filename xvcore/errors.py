@@ -52,6 +52,10 @@ class ClassesFailedError(XvError):
     """Classes of a run have failed; what the others gave is kept."""
 
 
+class ExportError(XvError):
+    """Results that cannot be written for another tool: no room for them, nothing to write, a package is missing."""
+
+
 class StoreError(XvError):
     """A store that cannot be read or written, or rows that do not fit their table."""
 
