@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from bird_store import CLASSES, HOSTILE_MODEL, WIDE, record, run_row, write_class
 
-from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED
+from xvcore.comparison.method.verdict import CANNOT, COULD, SHARED, UNDECIDED, UNUSED
 from xvcore.store import Store
 
 NARROW = "partbirds_narrow"
@@ -19,11 +19,13 @@ VERDICT_OF = {
     (NARROW, 1, WIDE): COULD, (NARROW, 2, WIDE): SHARED, (NARROW, 3, WIDE): SHARED,
     (WIDE, 1, NARROW): SHARED, (WIDE, 2, NARROW): CANNOT,
 }  # fmt: skip
-"""Of the others it is not decided."""
+"""Of the others it is not decided, but for one of the third network."""
+VERDICTS_OF = {**VERDICT_OF, (HOSTILE_MODEL, 1, NARROW): UNUSED}
 REASONS = {
     SHARED: "a part of the other network is the same",
     COULD: "a probe on the other network's features tells it, and its deletion leaves the network",
     CANNOT: "no probe on the other network's features tells it, and its deletion leaves the network",
+    UNUSED: "the other network does not lose by its deletion; whether its features tell it, the probe leaves open",
     UNDECIDED: "4 images with the part: 8 are needed",
 }
 THREE_RUN, TWO_RUN = "three-comparison", "two-comparison"
@@ -41,18 +43,18 @@ def comparison_row(run_id: str, models: Sequence[str], *, minute: int) -> dict:
 
 
 def deletion(model: str, part: int, other: str) -> dict:
-    verdict = VERDICT_OF.get((model, part, other), UNDECIDED)
+    verdict = VERDICTS_OF.get((model, part, other), UNDECIDED)
     loss = 0.4 + 0.01 * part if model == other else 0.31 if verdict == SHARED else 0.012
     row = {"prob_full": 0.9, "loss": loss, "loss_random": 0.02, "difference": loss - 0.02, "n_images": 5}
     row |= {"loss_share": loss, "low": loss - 0.1, "high": loss + 0.125, "p_value": 0.031}
-    told = {COULD: 0.875, CANNOT: 0.505}.get(verdict)
+    told = {COULD: 0.875, CANNOT: 0.505, UNUSED: 0.625}.get(verdict)
     probe = {"probe_accuracy": told, "probe_baseline": 0.49, "probe_p": 0.005, "probe_low": 0.45, "probe_high": 0.96}
     return {"model": model, "part_id": part, "other": other, **row, **(probe if told else {})}
 
 
 def verdict(model: str, part: int, other: str) -> dict:
     own, asked = deletion(model, part, model), deletion(model, part, other)
-    said = VERDICT_OF.get((model, part, other), UNDECIDED)
+    said = VERDICTS_OF.get((model, part, other), UNDECIDED)
     nearest = {(NARROW, 2): 1, (WIDE, 1): 2, (NARROW, 3): 1}.get((model, part)) if said == SHARED else None
     return {
         "model": model, "part_id": part, "other": other, "clusters": [part - 1], "n_images": 5,
@@ -90,7 +92,7 @@ def likeness(model: str, other: str, depth: float) -> dict:
 def coverage(model: str, part: str) -> dict:
     covered = 0.75 if part == "tail" else 0.25
     row = {"n_images": 4, "n_decisive": 3, "covered": covered, "by_chance": 0.125, "difference": covered - 0.125}
-    return {"model": model, "part": part, **row, "low": covered - 0.375, "high": covered + 0.1, "p_value": 0.25}
+    return {"model": model, "part": part, **row, "low": covered - 0.375, "high": covered + 0.1, "p_value": 0.031}
 
 
 def win(run_id: str, model: str, other: str, class_id: str) -> dict:

@@ -200,7 +200,10 @@ def test_the_page_of_a_comparison_tells_networks_classes_and_figures(made, folde
         assert as_told(likeness[column].dropna().iloc[0]) in text
     assert "failed broken: no <summaries>" in text
     anchors = [link for link in Page(markup).links if "#network-" in link]
-    assert len(anchors) == 2, "each missed part, with its pictures and tests one click away"
+    hostile = f"{HOSTILE_MODEL} needs 1 of 1 part that {NARROW} hardly needs: {NARROW} does not use it, and whether"
+    assert f"{hostile} it could tell it is not known." in text
+    assert f"{NARROW} does not use it, whether it could is open: 0.62 (" in text
+    assert len(anchors) == 3, "each missed part, with its pictures and tests one click away"
 
 
 def test_building_again_writes_nothing_and_a_tag_given_later_only_the_pages_that_show_it(

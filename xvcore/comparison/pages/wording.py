@@ -28,6 +28,14 @@ VERDICT_HINTS: Mapping[str, str] = {
     UNUSED: "the network needs it, the other hardly loses by it; whether it could tell it, the probe leaves open",
     UNDECIDED: "the tests have no power here, or say nothing clear",
 }
+TOLD: Mapping[str, str] = {
+    COULD: "could tell it",
+    CANNOT: "cannot tell it",
+    UNUSED: "does not use it, whether it could is open",
+}
+"""What a network makes of a part that it hardly needs, before the accuracy of the probe."""
+MOST_BY_CHANCE = 0.05
+"""How often chance may cover a part as well for it to be called covered."""
 MEASURES: Sequence[tuple[str, str, tuple[str, ...], str]] = (
     ("cka", "CKA", ("cka_null", "cka_seed"), "linear centred kernel alignment of the activations; 1 is equal"),
     ("wmppc", "wMPPC", ("wmppc_null", "wmppc_seed"), "how well the units of the first are found in the second"),
@@ -81,6 +89,11 @@ def p_of(value: float | None) -> str:
     else:
         shown = f"p = {value:.3f}" if value < 0.0995 else f"p = {value:.2f}"
     return shown.replace(" ", "\u00a0")
+
+
+def is_covered(row: Row) -> bool:
+    """Return whether masks cover an annotated part more than at random places, by a row of ``part_coverage``."""
+    return row["low"] is not None and row["low"] > 0 and row["p_value"] <= MOST_BY_CHANCE
 
 
 def nouns(what: str) -> str:
