@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from xvcore.store.encode import encoded
 Box = tuple[int, int, int, int]
 PictureOf = Callable[[Mapping[str, Any], str, str], np.ndarray | None]
 QUALITY = 82
+KEPT = 256
+"""Images that are held in memory."""
 FINE_PX = 32
 """Up to this side a patch is enlarged pixel by pixel: a network of small patches sees no more."""
 LINE = (255, 214, 0)
@@ -35,6 +37,7 @@ class Cutter:
     picture_of: PictureOf | None
     side: int
     context: float
+    _images: dict[tuple[str, str], np.ndarray | None] = field(default_factory=dict, repr=False)
 
     def patch(self, class_id: str, image_id: str, box: Box, crop: Any) -> bytes | None:
         """Return a patch, encoded; ``None`` where neither the image nor a crop is there."""
@@ -49,8 +52,13 @@ class Cutter:
             return encode(image.convert("RGB"), self.side)
 
     def image(self, class_id: str, image_id: str) -> np.ndarray | None:
-        """Return an image, (height, width, 3), or ``None``."""
-        return self.picture_of(self.run, image_id, class_id) if self.picture_of else None
+        """Return an image, (height, width, 3), or ``None``; the last ones asked for are not read again."""
+        key = (class_id, image_id)
+        if key not in self._images:
+            while len(self._images) >= KEPT:
+                del self._images[next(iter(self._images))]
+            self._images[key] = self.picture_of(self.run, image_id, class_id) if self.picture_of else None
+        return self._images[key]
 
     def projection(self, cell: Any) -> bytes | None:
         """Return a projection at the size of a patch, its contrast raised."""

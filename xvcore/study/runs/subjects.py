@@ -23,6 +23,8 @@ from xvcore.visual_summaries.settings import VisualSummaries
 
 MOST_OTHERS = 60
 """Pictures of the other side that a subject keeps."""
+MOST_RAW = 20
+"""Boxes at random places on the other side of the control of raw regions."""
 LEAST = 2
 """Pictures of a subject."""
 
@@ -150,7 +152,7 @@ def subjects_of(  # noqa: PLR0913
             continue
         everything = [*pools[found.scope], *(found.others if method == VisualSummaries.method else ())]
         pool = cut.pictures(_sample(_unique(everything), MOST_OTHERS, generator))
-        raw = (cut.anywhere(found.rows, generator), cut.anywhere(others, generator))
+        raw = (cut.anywhere(found.rows, generator), cut.anywhere(others[:MOST_RAW], generator))
         subjects += [subject, *controls(subject, pool, raw, generator)]
     return subjects
 
