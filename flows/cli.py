@@ -256,11 +256,14 @@ def list_names(
         str | None,
         typer.Option(help="With architectures: those that take weights files of this one too, and what they change"),
     ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Only names with these letters, or that a pattern of * and ? fits")
+    ] = None,
 ) -> None:
     """List what can be named: datasets, architectures, methods, analyses, classes, exports, parameters, plug-ins."""
     from flows.listing import listing
 
-    for line in listing(kind, dataset, model):
+    for line in listing(kind, dataset, model, like):
         typer.echo(line)
 
 

@@ -1,6 +1,8 @@
 """What can be named on the command line, and how tables are printed there."""
 
 import dataclasses
+import fnmatch
+import glob
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +34,35 @@ def show_table(frame: "pd.DataFrame", title: str) -> None:
     console.print(table)
 
 
-def listing(kind: str, dataset: str, model: str | None = None) -> Iterator[str]:
+def listing(kind: str, dataset: str, model: str | None = None, like: str | None = None) -> Iterator[str]:
     """Yield one line per name of a kind: datasets, architectures, …, classes (of a dataset) or parameters.
 
-    With ``model``, of architectures those that take weights files of this one too, with what they compute otherwise.
+    With ``model``, of architectures those that take weights files of this one too, with what they compute otherwise;
+    with ``like``, only lines that have these letters, or that this pattern of ``*`` and ``?`` fits; capitals or not.
     """
     if model is not None and kind != "architectures":
         raise XvError(f"--model {model!r} belongs to `xv list architectures`, not to {kind}")
+    return _like(like, _listed(kind, dataset, model))
+
+
+def _like(pattern: str | None, lines: Iterator[str]) -> Iterator[str]:
+    """Yield the lines of which the name, or what is said of it, fits; an error where none does."""
+    if pattern is None:
+        yield from lines
+        return
+    wanted = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{glob.escape(pattern.lower())}*"
+    known: list[str] = []
+    is_found = False
+    for line in lines:
+        known.append(line.partition("\t")[0])
+        if any(fnmatch.fnmatchcase(text, wanted) for text in (line.lower(), known[-1].lower())):
+            is_found = True
+            yield line
+    if not is_found:
+        raise unknown_name("name like", pattern, known)
+
+
+def _listed(kind: str, dataset: str, model: str | None) -> Iterator[str]:
     kinds = {
         "datasets": _datasets,
         "architectures": _architectures if model is None else lambda: _siblings(model),
@@ -61,9 +85,11 @@ def _datasets() -> Iterator[str]:
 
 
 def _architectures() -> Iterator[str]:
-    from xvcore.models import catalogue
+    """Yield every network that can be named: registered ones, torchvision's, and timm's where it is installed."""
+    from xvcore.models import catalogue, timm
 
     yield from catalogue.names()
+    yield from timm.names()
 
 
 def _siblings(name: str) -> Iterator[str]:
