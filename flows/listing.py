@@ -3,7 +3,7 @@
 import dataclasses
 import fnmatch
 import glob
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -62,8 +62,20 @@ def _like(pattern: str | None, lines: Iterator[str]) -> Iterator[str]:
         raise unknown_name("name like", pattern, known)
 
 
+def kinds() -> list[str]:
+    """Return the kinds of names that can be listed."""
+    return list(_kinds("", None))
+
+
 def _listed(kind: str, dataset: str, model: str | None) -> Iterator[str]:
-    kinds = {
+    known = _kinds(dataset, model)
+    if kind not in known:
+        raise unknown_name("kind of names", kind, known)
+    return known[kind]()
+
+
+def _kinds(dataset: str, model: str | None) -> dict[str, Callable[[], Iterator[str]]]:
+    return {
         "datasets": _datasets,
         "architectures": _architectures if model is None else lambda: _siblings(model),
         "methods": _methods,
@@ -73,9 +85,6 @@ def _listed(kind: str, dataset: str, model: str | None) -> Iterator[str]:
         "parameters": _parameters,
         "plugins": _plugins,
     }
-    if kind not in kinds:
-        raise unknown_name("kind of names", kind, kinds)
-    return kinds[kind]()
 
 
 def _datasets() -> Iterator[str]:

@@ -171,6 +171,23 @@ def test_names_are_found_by_any_of_their_letters_and_by_patterns(name: str, data
         ]
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("summ", ["summarise"]),  # a family's command
+        ("li", ["list"]),
+        ("list ex", ["exports"]),
+        ("export c", ["coco", "csv"]),
+        ("evidence --data", ["--dataset"]),
+    ],
+)
+def test_the_shell_completes_commands_flags_and_what_they_take(words: str, completed: list[str]) -> None:
+    place = len(words.split())
+    environment = {"_XV_COMPLETE": "complete_bash", "COMP_WORDS": f"xv {words}", "COMP_CWORD": str(place)}
+    result = CliRunner().invoke(app, [], env=environment, prog_name="xv")
+    assert result.output.split() == completed
+
+
 def test_where_no_name_is_like_that_the_nearest_are_named() -> None:
     with pytest.raises(UnknownNameError, match="squeezenet1_1"):
         list(listing("architectures", "partbirds", like="squeezenet11"))
