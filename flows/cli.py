@@ -38,7 +38,6 @@ app = typer.Typer(
     cls=Menu,
     help="What a classifier looks at regularly, over whole classes, and how two networks differ.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # square brackets are square brackets
 )
@@ -52,6 +51,18 @@ _USAGE_ERROR: Any = typer.BadParameter.__base__
 """What typer raises for a flag or a value that it does not take."""
 Home = Annotated[Path, typer.Option(help="Folder of the service: database, logs, password, state", file_okay=False)]
 RunId = Annotated[list[str], typer.Option("--run", help="Id of a run; repeatable; none = all runs of the store")]
+
+
+def _kinds(incomplete: str) -> list[str]:
+    from flows.listing import kinds
+
+    return [kind for kind in kinds() if kind.startswith(incomplete)]
+
+
+def _formats(incomplete: str) -> list[str]:
+    from xvcore.export import exporters
+
+    return [kind for kind in exporters if kind.startswith(incomplete)]
 
 
 @app.command()
@@ -151,7 +162,7 @@ def report(
 
 @app.command()
 def export(
-    kind: Annotated[str, typer.Argument(help="What for, see `xv list exports`")],
+    kind: Annotated[str, typer.Argument(help="What for, see `xv list exports`", autocompletion=_formats)],
     store: StoreUrl = "xv-store",
     out: Annotated[Path, typer.Option(help="New folder", file_okay=False)] = Path("xv-export"),
     run: RunId = [],  # noqa: B006
@@ -251,18 +262,25 @@ def down(home: Home = Path("xv-service")) -> None:
 @app.command("list")
 def list_names(
     kind: Annotated[
-        str, typer.Argument(help="datasets, architectures, methods, analyses, classes, exports, parameters or plugins")
+        str,
+        typer.Argument(
+            help="datasets, architectures, methods, analyses, classes, exports, parameters or plugins",
+            autocompletion=_kinds,
+        ),
     ],
     dataset: Dataset = "partbirds",
     model: Annotated[
         str | None,
         typer.Option(help="With architectures: those that take weights files of this one too, and what they change"),
     ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Only names with these letters, or that a pattern of * and ? fits")
+    ] = None,
 ) -> None:
     """List what can be named: datasets, architectures, methods, analyses, classes, exports, parameters, plug-ins."""
     from flows.listing import listing
 
-    for line in listing(kind, dataset, model):
+    for line in listing(kind, dataset, model, like):
         typer.echo(line)
 
 

@@ -1,7 +1,9 @@
 """What can be named on the command line, and how tables are printed there."""
 
 import dataclasses
-from collections.abc import Iterator
+import fnmatch
+import glob
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -32,14 +34,48 @@ def show_table(frame: "pd.DataFrame", title: str) -> None:
     console.print(table)
 
 
-def listing(kind: str, dataset: str, model: str | None = None) -> Iterator[str]:
+def listing(kind: str, dataset: str, model: str | None = None, like: str | None = None) -> Iterator[str]:
     """Yield one line per name of a kind: datasets, architectures, …, classes (of a dataset) or parameters.
 
-    With ``model``, of architectures those that take weights files of this one too, with what they compute otherwise.
+    With ``model``, of architectures those that take weights files of this one too, with what they compute otherwise;
+    with ``like``, only lines that have these letters, or that this pattern of ``*`` and ``?`` fits; capitals or not.
     """
     if model is not None and kind != "architectures":
         raise XvError(f"--model {model!r} belongs to `xv list architectures`, not to {kind}")
-    kinds = {
+    return _like(like, _listed(kind, dataset, model))
+
+
+def _like(pattern: str | None, lines: Iterator[str]) -> Iterator[str]:
+    """Yield the lines of which the name, or what is said of it, fits; an error where none does."""
+    if pattern is None:
+        yield from lines
+        return
+    wanted = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{glob.escape(pattern.lower())}*"
+    known: list[str] = []
+    is_found = False
+    for line in lines:
+        known.append(line.partition("\t")[0])
+        if any(fnmatch.fnmatchcase(text, wanted) for text in (line.lower(), known[-1].lower())):
+            is_found = True
+            yield line
+    if not is_found:
+        raise unknown_name("name like", pattern, known)
+
+
+def kinds() -> list[str]:
+    """Return the kinds of names that can be listed."""
+    return list(_kinds("", None))
+
+
+def _listed(kind: str, dataset: str, model: str | None) -> Iterator[str]:
+    known = _kinds(dataset, model)
+    if kind not in known:
+        raise unknown_name("kind of names", kind, known)
+    return known[kind]()
+
+
+def _kinds(dataset: str, model: str | None) -> dict[str, Callable[[], Iterator[str]]]:
+    return {
         "datasets": _datasets,
         "architectures": _architectures if model is None else lambda: _siblings(model),
         "methods": _methods,
@@ -49,9 +85,6 @@ def listing(kind: str, dataset: str, model: str | None = None) -> Iterator[str]:
         "parameters": _parameters,
         "plugins": _plugins,
     }
-    if kind not in kinds:
-        raise unknown_name("kind of names", kind, kinds)
-    return kinds[kind]()
 
 
 def _datasets() -> Iterator[str]:
@@ -61,9 +94,11 @@ def _datasets() -> Iterator[str]:
 
 
 def _architectures() -> Iterator[str]:
-    from xvcore.models import catalogue
+    """Yield every network that can be named: registered ones, torchvision's, and timm's where it is installed."""
+    from xvcore.models import catalogue, timm
 
     yield from catalogue.names()
+    yield from timm.names()
 
 
 def _siblings(name: str) -> Iterator[str]:

@@ -2,9 +2,12 @@
 
 import base64
 import datetime
+import io
 import json
 import math
+import re
 import shutil
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from flows.cli import app
 from xvcore.errors import ExportError, StoreError, UnknownNameError
 from xvcore.export import export, exporters
 from xvcore.store import SCHEMAS, Store
-from xvcore.store.encode import rle_decode
+from xvcore.store.encode import rle_decode, rle_encode
 from xvcore.store.schema import RLE, TIME
 
 KINDS = [
@@ -297,3 +300,83 @@ def test_virelay_opens_its_projects_and_draws_pictures_maps_and_clusters(store: 
                 for colours in ("seismic", "black-fire-red"):
                     assert attribution.render_heatmap(colours).shape[:2] == attribution.data.shape[:2]
         project.close()
+
+
+# FiftyOne
+
+
+def test_fiftyone_and_what_lies_beside_give_every_cell_back(store: Store, folder_of) -> None:
+    folder, held = folder_of("fiftyone"), {}
+    run_of = {re.sub(r"\W+", "_", run_id, flags=re.ASCII): run_id for (run_id,) in of_store(store)["runs"]}
+    for sample in json.loads((folder / "samples.json").read_text())["samples"]:
+        for name, value in sample.items():
+            for label in value.get("detections", [value]) if "__" in name else []:
+                column, cell = _layer(folder, label)
+                table, run_id = name.split("__")[0].split("_")[0], run_of[name.split("__")[1]]
+                row = {key: cell for key, cell in label.items() if key in SCHEMAS[table]}
+                if name.split("__")[0].endswith("_map"):
+                    kind = name.split("__")[0].split("_")[1]
+                    row = {
+                        "run_id": run_id,
+                        "class_id": sample["class_id"],
+                        "image_id": sample["image_id"],
+                        "kind": kind,
+                    }
+                row |= {column: cell} if column else {}
+                held.setdefault(table, {}).setdefault(tuple(row[key] for key in SCHEMAS[table].grain), {}).update(row)
+    assert set(held) == {"masks", "regions", "patches", "predictions", "evidence"}
+    assert joined(held, beside(folder)) == of_store(store)
+
+
+def _layer(folder: Path, label: dict[str, Any]) -> tuple[str | None, Any]:
+    """The column that a label's mask or map is, and the cell."""
+    if "mask_path" in label:
+        with Image.open(folder / label["mask_path"]) as image:
+            assert set(np.unique(np.asarray(image))) <= {0, 255}
+            return "rle", rle_encode(np.asarray(image) == 255)
+    if "map" in label:
+        values = np.load(io.BytesIO(zlib.decompress(base64.b64decode(label["map"]["$binary"]["base64"]))))
+        low, high = label["range"]
+        assert low <= values.min() <= values.max() <= high
+        return ("soft_map" if "run_id" not in label else "evidence_map"), values.astype(np.float16).ravel().tolist()
+    return None, None
+
+
+@pytest.mark.filterwarnings("ignore")  # of FiftyOne's own libraries
+def test_fiftyone_opens_the_samples_with_their_pictures_masks_maps_and_boxes(store: Store, folder_of) -> None:
+    fo = pytest.importorskip("fiftyone", reason="fiftyone is not installed")
+    folder = folder_of("fiftyone")
+    dataset = fo.Dataset.from_dir(str(folder), dataset_type=fo.types.FiftyOneDataset, name="xv-test", overwrite=True)
+    rows = of_store(store)
+    schema = dataset.get_field_schema()
+    counts = dict.fromkeys(("Segmentation", "Heatmap", "Detections", "Classification"), 0)
+    for sample in dataset:
+        is_lost = sample.image_id == LOST
+        assert is_lost == ("picture lost" in sample.tags) == (not Path(sample.filepath).exists())
+        if not is_lost:
+            with Image.open(sample.filepath) as picture:
+                assert np.array_equal(np.asarray(picture), drawn(seed_of(sample.image_id)))
+        for name in schema:
+            label = sample[name]
+            if "__" not in name or label is None:
+                continue
+            counts[type(label).__name__] += 1
+            if isinstance(label, fo.Segmentation):
+                row = rows["masks"][label.run_id, label.class_id, label.image_id, label.kind]
+                assert np.array_equal(label.get_mask() == 255, rle_decode(row["rle"]))
+                assert label.area_frac == row["area_frac"]
+            if isinstance(label, fo.Heatmap) and label.has_map:
+                assert label.get_map().ndim == 2
+            if isinstance(label, fo.Detections):
+                for box in label.detections:
+                    assert np.allclose(np.array(box.bounding_box) * 96, [box.x, box.y, box.w, box.h])
+    boxes = {
+        (name, run_id, row["image_id"]) for name in ("regions", "patches") for (run_id, *_), row in rows[name].items()
+    }
+    smooth = [row for row in rows["masks"].values() if "soft_map" in row]
+    assert counts == {
+        "Segmentation": len(rows["masks"]),
+        "Heatmap": len(smooth) + len(rows["evidence"]),
+        "Detections": len(boxes),
+        "Classification": len(rows["predictions"]),
+    }

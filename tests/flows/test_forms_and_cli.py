@@ -13,10 +13,10 @@ from flows.cli import app
 from flows.families.summarise import COMMAND
 from flows.flags import ClassFlags, shard_of
 from flows.forms import filled_from, settings_of
-from flows.listing import show_table
+from flows.listing import listing, show_table
 from xvcore.data import open_dataset
 from xvcore.errors import ParameterError, UnknownNameError, XvError
-from xvcore.models import catalogue
+from xvcore.models import catalogue, timm
 from xvcore.parameters import replaced
 from xvcore.store import Store
 from xvcore.visual_summaries.settings import VisualSummaries
@@ -153,8 +153,44 @@ def test_square_brackets_and_colons_survive_on_a_terminal(monkeypatch) -> None:
 
 def test_architectures_are_all_that_are_known_without_a_download() -> None:
     listed = CliRunner().invoke(app, ["list", "architectures"]).output.split()
-    assert listed == catalogue.names()
+    assert listed == [*catalogue.names(), *timm.names()]
     assert {"partbirds_wide", "squeezenet1_1", "vit_b_16"} <= set(listed)
+
+
+@given(st.sampled_from(catalogue.names()), st.data())
+def test_names_are_found_by_any_of_their_letters_and_by_patterns(name: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(name) - 1))
+    part = name[start : data.draw(st.integers(start + 1, len(name)))].upper()
+    everything = catalogue.names()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm, "names", list)
+        found = list(listing("architectures", "partbirds", like=part))
+        assert found == [each for each in everything if part.lower() in each]
+        assert list(listing("architectures", "partbirds", like=f"{name[:start]}*")) == [
+            each for each in everything if each.startswith(name[:start])
+        ]
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("summ", ["summarise"]),  # a family's command
+        ("li", ["list"]),
+        ("list ex", ["exports"]),
+        ("export c", ["coco", "csv"]),
+        ("evidence --data", ["--dataset"]),
+    ],
+)
+def test_the_shell_completes_commands_flags_and_what_they_take(words: str, completed: list[str]) -> None:
+    place = len(words.split())
+    environment = {"_XV_COMPLETE": "complete_bash", "COMP_WORDS": f"xv {words}", "COMP_CWORD": str(place)}
+    result = CliRunner().invoke(app, [], env=environment, prog_name="xv")
+    assert result.output.split() == completed
+
+
+def test_where_no_name_is_like_that_the_nearest_are_named() -> None:
+    with pytest.raises(UnknownNameError, match="squeezenet1_1"):
+        list(listing("architectures", "partbirds", like="squeezenet11"))
 
 
 @pytest.mark.parametrize("kind", ["datasets", "architectures", "methods", "parameters"])

@@ -2,7 +2,7 @@
 
 >>> from xvcore.export import exporters
 >>> list(exporters)
-['coco', 'csv', 'hf', 'virelay']
+['coco', 'csv', 'fiftyone', 'hf', 'virelay']
 """
 
 from xvcore.export.exporting import Exporter, export, exporters

@@ -58,14 +58,14 @@ def _rows(content: Content, schema: Table, run_id: str) -> Iterator[_Row]:
     masks, names = masks_of(schema)[:1], plain_columns(schema)
     for rows in content.rows(schema, [*names, *masks], run_id=run_id):
         for row in rows.to_pylist():
-            seen = content.images[run_id, row["image_id"]]
+            seen = content.image_of(row)
             shape = _mask(row[masks[0]]) if masks else _box([int(row[side]) for side in "xywh"])
             yield _Row(schema.name, seen, row.get("class_id", seen.class_id), shape, plain(row, names))
 
 
 def _file(content: Content, run_id: str, names: Mapping[str, Picture], rows: Sequence[_Row]) -> dict[str, Any]:
     run, name_of = content.runs[run_id], content.class_names
-    images = sorted({each.key: each for (owner, _), each in content.images.items() if owner == run_id}.items())
+    images = sorted({each.key: each for each in content.seen if run_id in each.run_ids}.items())
     numbers = {key: place for place, (key, _) in enumerate(images, 1)}
     classes = {each: place for place, each in enumerate(sorted({row.class_id for row in rows}), 1)}
     shown = [row for row in rows if row.shape is not None]

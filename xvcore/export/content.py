@@ -20,6 +20,7 @@ from xvcore.query.tables import arrow
 from xvcore.store import SCHEMAS, Store, Table
 from xvcore.store.schema import MAP, RLE
 
+_PLACE = ("run_id", "class_id", "image_class_id", "image_id")
 INPUT_PX = "px of the model input"
 """Unit of boxes that lie on the pictures of an export."""
 
@@ -98,9 +99,23 @@ class Content:
                 yield rows
 
     @functools.cached_property
-    def images(self) -> dict[tuple[str, str], Seen]:
-        """The images that networks saw, by run and image id."""
-        return {(run_id, each.image_id): each for each in self.seen for run_id in each.run_ids}
+    def images(self) -> dict[tuple[str, str | None, str], Seen]:
+        """The images that networks saw, by run, class (``None``: any) and image id."""
+        return {
+            (run_id, class_id, each.image_id): each
+            for each in self.seen
+            for run_id in each.run_ids
+            for class_id in (None, each.class_id)
+        }
+
+    def image_of(self, row: Mapping[str, Any]) -> Seen:
+        """Return the image that a row of a table of :meth:`on_images` is about."""
+        return self.images[self._place(row)]
+
+    def _place(self, row: Mapping[str, Any]) -> tuple[str, str | None, str]:
+        """Return by what the image of a row is found: the class of the row may be another than that of the image."""
+        exact = (row["run_id"], row.get("image_class_id", row.get("class_id")), row["image_id"])
+        return exact if exact in self.images else (row["run_id"], None, row["image_id"])
 
     @functools.cached_property
     def seen(self) -> list[Seen]:
@@ -123,9 +138,9 @@ class Content:
             for schema in self.tables
             if {"run_id", "image_id"} <= set(schema.names)
             and all(
-                place in self.images
-                for rows in self.rows(schema, ["run_id", "image_id"])
-                for place in zip(*(rows.column(name).to_pylist() for name in rows.column_names), strict=True)
+                self._place(row) in self.images
+                for rows in self.rows(schema, [name for name in _PLACE if name in schema])
+                for row in rows.to_pylist()
             )
         )
 

@@ -62,7 +62,7 @@ def export(store: Store, out: Path, kind: str, *, run_ids: Sequence[str] | None 
     ----------
     store : the store
     out : the folder; must not be there, or be empty
-    kind : name of a format: ``coco``, ``csv``, ``hf`` or ``virelay``
+    kind : name of a format: ``coco``, ``csv``, ``fiftyone``, ``hf`` or ``virelay``
     run_ids : of the runs; ``None``: all
     pictures : gives a picture (h, w, 3), uint8, as a network saw it, or ``None``; called with the run's row, image id
         and class id. ``None``: decoded from the data set again

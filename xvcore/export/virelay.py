@@ -83,7 +83,7 @@ def _items(content: Content, schema: Table, run_id: str) -> tuple[list[_Item], l
                 rest.append(plain(row, names))
                 continue
             values = map_array(row[name], int(row[height]), int(row[width]))
-            items.append(_Item(content.images[run_id, row["image_id"]], values, plain(row, names)))
+            items.append(_Item(content.image_of(row), values, plain(row, names)))
     return items, rest
 
 
