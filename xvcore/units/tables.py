@@ -65,10 +65,11 @@ declare(
             small("map_y", "row of the place in the unit's map"),
             small("map_x", "column of the place in the unit's map"),
             *box("the receptive field, which may reach out of the image"),
-            picture("crop", "the image's pixels in the receptive field; grey outside of the image"),
             picture(
-                "projection", "the same pixels of the projection: 127.5 is 0, 0 and 255 are -scale and scale and beyond"
+                "crop",
+                "the image's pixels in the receptive field, at most picture_px a side; grey outside of the image",
             ),
+            picture("projection", "the same of the projection: 127.5 is 0, 0 and 255 are -scale and scale and beyond"),
             real("scale", "value of the projection that is shown as white", nullable=True),
             text("error", "why there is no projection", nullable=True),
         ),
