@@ -21,6 +21,7 @@ import flows
 from deployments.bootstrap import POOL, PREFECT_FILE, SHARDS, automations, deployments, deployments_in
 from flows.classes import ClassesRequest
 from flows.cli import app
+from flows.orchestration import PlainFlow
 from flows.up import HEARTBEAT_SECONDS
 from flows.up import POOL as POOL_OF_UP
 from flows.up import SHARDS as SHARDS_OF_UP
@@ -44,7 +45,8 @@ def _flows_with_a_form() -> dict[str, Flow]:
     found = {}
     for info in pkgutil.walk_packages(flows.__path__, "flows."):
         module = importlib.import_module(info.name)
-        for name, value in vars(module).items():
+        for name, made in vars(module).items():
+            value = made.of_prefect if isinstance(made, PlainFlow) else made  # as a worker, which has Prefect, sees it
             if isinstance(value, Flow) and value.fn.__module__ == info.name and _request_type(value):
                 found[f"{info.name}.{name}"] = value
     return found
