@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Protocol, TextIO, cast, runtime_checkable
 from uuid import UUID
 
 from xvcore.errors import in_one_line
@@ -30,6 +30,7 @@ SECONDS_BETWEEN = 2.0
 """Between two movements of a bar: each is a call of the server."""
 
 
+@runtime_checkable
 class State(Protocol):
     """How a flow has ended: Prefect's state, or an :class:`End`."""
 
@@ -76,6 +77,7 @@ class End:
         return False
 
 
+@runtime_checkable
 class Flow(Protocol):
     """What a module offers as a flow: Prefect's own where Prefect is at work, else a :class:`PlainFlow`."""
 

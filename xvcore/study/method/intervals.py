@@ -53,7 +53,7 @@ def share_interval(  # noqa: PLR0913
 
 def difference_interval(
     first: tuple[Bool[np.ndarray, " answers"], Labels, Labels],
-    second: tuple[Bool[np.ndarray, " others"], Labels, Labels],
+    second: tuple[Bool[np.ndarray, " others"], Int[np.ndarray, " others"], Int[np.ndarray, " others"]],
     *,
     level: float = 0.95,
     n_draws: int = 1000,

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ EPS = 1e-10
 """Added to a length before something is divided by it, as the package does."""
 
 
+@runtime_checkable
 class Similarity(Protocol):
     """Says of pictures how alike they are; the higher, the more, and at most 0: equal ones have 0."""
 

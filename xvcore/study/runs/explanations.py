@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Int
 from PIL import Image
+from torch import Tensor
 
 from xvcore.errors import ParameterError
 from xvcore.evidence.settings import PatchEvidence
@@ -21,7 +23,7 @@ from xvcore.study.method.compose import distinction
 from xvcore.study.method.question import Picture, Question, Subject
 from xvcore.study.runs.patches import encode
 from xvcore.study.runs.reopened import reopened
-from xvcore.types import Images, Targets
+from xvcore.types import Images
 from xvcore.visual_summaries.settings import VisualSummaries
 
 METHODS = (VisualSummaries.method, PatchEvidence.method)
@@ -94,7 +96,7 @@ def _turns(rows: pd.DataFrame, generator: np.random.Generator) -> list[dict[str,
     return records(shuffled.assign(turn=turn).sort_values("turn", kind="stable"))
 
 
-def _explained(run: Run[Any], image: Images, targets: Targets, side: int) -> list[bytes]:
+def _explained(run: Run[Any], image: Images, targets: Int[Tensor, " targets"], side: int) -> list[bytes]:
     pixels = as_bytes(image[0])
     if run.settings.method == PatchEvidence.method:
         return _evidence(run, image, targets, pixels, side)
@@ -109,7 +111,9 @@ def _explained(run: Run[Any], image: Images, targets: Targets, side: int) -> lis
     return [_laid(pixels, veil((each[0] < 0.5).cpu().numpy()), side) for each in masks.crisp]
 
 
-def _evidence(run: Run[Any], image: Images, targets: Targets, pixels: np.ndarray, side: int) -> list[bytes]:
+def _evidence(
+    run: Run[Any], image: Images, targets: Int[Tensor, " targets"], pixels: np.ndarray, side: int
+) -> list[bytes]:
     """Return the maps over a grey picture, on the scale of the strongest of them."""
     found = replace(run.settings.evidence, resolution="decision")(run.classifier, image, targets[None])
     maps = found.values[0].cpu().numpy()

@@ -294,7 +294,7 @@ class Deconvnet:
         regions: Images,
         places: tuple[Tensor, ...],
         expected: tuple[int, ...],
-    ) -> Float[Tensor, " batch"] | None:
+    ) -> Float[Tensor, " places"] | None:
         """Return the activations of a pass that ends at the layer; None where its map has not the expected size.
 
         One of each region, or several of one.
