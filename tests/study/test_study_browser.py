@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, DRIVER, SWITCHES
+from browser import CHROMIUM, DRIVER, SWITCHES, violations
 from study_store import data_of, picture_of, write_every_family
 
 from xvcore.parameters import replaced
@@ -143,6 +143,9 @@ def check_page(browser, width: int, seen: set[str]) -> None:
     assert scrolled == client <= width  # a long page has a bar at its side
     assert [each for each in browser.execute_script(CONTRAST) if each[0] < 4.5] == []
     assert browser.execute_script(NAMELESS) == []
+    words = browser.execute_script("return document.body.innerText.split(/\\s+/)")
+    assert {"null", "undefined", "NaN"}.isdisjoint(words)
+    assert violations(browser) == []
     assert browser.execute_script(
         "return Array.from(document.images).every((each) => each.complete && each.naturalWidth > 0)"
     )
@@ -198,6 +201,7 @@ def saved(browser, downloads: Path) -> Path:
 def test_a_study_is_answered_saved_and_scored(browser, made, downloads, size, way) -> None:
     store, study = made
     open_study(browser, study.path, size)
+    check_page(browser, size[0], set())
     way(browser, "start")
     n_questions = len(data_of(study.path)["questions"])
     assert answer_all(browser, size[0], way) == n_questions

@@ -92,7 +92,7 @@
     return made;
   }
   function show(...children) {
-    main.replaceChildren(...children);
+    main.replaceChildren(...children.filter((each) => each !== null));
     said.textContent = "";
     window.scrollTo(0, 0);
     main.focus({ preventScroll: true });
