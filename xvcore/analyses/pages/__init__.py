@@ -35,7 +35,7 @@ def write(draft: Draft, chapter: Chapter, section: Section) -> None:
 def block(section: Section, cards: Cards) -> dict[str, Any]:
     """Return what the first page shows of an analysis: what the widest comparison found, and links to all pages."""
     shown = [cards[page] for page in cards[_key(section)]["pages"]]
-    return {"summary": analyses[section.method].summary, "pages": shown, "told": _told(shown)}
+    return {**families[section.method].about, "pages": shown, "told": _told(shown)}
 
 
 def _key(section: Section) -> str:
@@ -51,21 +51,17 @@ def _told(pages: Sequence[Any]) -> list[tuple[Any, str]]:
     return ordered[:MOST_TOLD]
 
 
-def words(name: str) -> str:
-    """Return the name of an analysis in words."""
-    return name.replace("_", " ")
-
-
 for _name in analyses:
+    _title = _name.replace("_", " ")
     families.register(_name)(
         FamilyPages(
             package=__name__,
-            title=words(_name),
+            title=_title,
             folder=f"analyses/{page_name(_name)}/",
             write=write,
             block=block,
             has_class_pages=analyses[_name].maps is not None,
             has_run_page=True,
-            about={"summary": analyses[_name].summary},
+            about={"title": _title, "summary": analyses[_name].summary},
         )
     )

@@ -76,14 +76,13 @@ def owners_of(store: Store, section: Section) -> tuple[Owner, ...]:
     """Return what an analysis has pages of: comparisons of most networks first, then each network."""
     by_run = {network.run_id: network for network in section.networks}
     members: dict[str, list[Row]] = {}
-    for row in records(table(store, "comparisons", filters=[("of_run", "in", list(by_run))])):
+    for row in records(table(store, "comparisons")):
         members.setdefault(str(row["run_id"]), []).append(row)
     folder = families[section.method].folder
     compared = []
     for run_id, rows in members.items():
         of_runs = [str(row["of_run"]) for row in sorted(rows, key=lambda row: int(row["position"]))]
-        whole = table(store, "comparisons", run_id=run_id)
-        if run_id not in by_run and len(whole) == len(of_runs):
+        if run_id not in by_run and by_run.keys() >= set(of_runs):
             networks = tuple(by_run[each] for each in of_runs)
             compared.append(Owner(run_id, networks, f"{folder}compare/{page_name(run_id)}.html"))
     compared.sort(key=lambda owner: (-len(owner.networks), owner.title))
