@@ -1,6 +1,7 @@
 """What is laid over a picture: the veil over all that the mask keeps, heat of the smooth mask, evidence, outlines."""
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -67,6 +68,23 @@ def outline(salient: np.ndarray | None, box: tuple[int, int, int, int]) -> list[
             if len(hull) > 2:
                 return [(int(a), int(b)) for a, b in hull]
     return [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A map as a file, and its place over the picture in per cent."""
+
+    file: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def placed(file: str, box: tuple[float, float, float, float], size: tuple[int, int]) -> Layer:
+    """Return a map that covers a box (x, y, w, h in pixels) of a picture of this height and width."""
+    (x, y, w, h), (height, width) = box, size
+    return Layer(file, 100 * x / width, 100 * y / height, 100 * w / width, 100 * h / height)
 
 
 def _png(image: Image.Image, **options: Any) -> bytes:

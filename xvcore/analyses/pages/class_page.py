@@ -15,23 +15,11 @@ from xvcore.report.draft import Draft
 from xvcore.report.family import families
 from xvcore.report.names import image_names
 from xvcore.report.originals import Originals, shared_folder
-from xvcore.report.pictures import signed
+from xvcore.report.pictures import Layer, placed, signed
 from xvcore.report.rows import class_rows
 from xvcore.report.wording import records
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A map as a file, and its place over the image in per cent."""
-
-    file: str
-    left: float
-    top: float
-    width: float
-    height: float
-    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +64,13 @@ class ClassPage:
         shown.update(path for path in pictures.values() if path)
         kinds = list(dict.fromkeys(each.title for each in maps))
         limits = {kind: max(float(np.abs(each.values).max()) for each in maps if each.title == kind) for kind in kinds}
-        layers: dict[str, dict[str, Layer]] = {}
+        layers: dict[str, dict[str, tuple[Layer, str]]] = {}
         for each in maps:
             name = f"{names[each.image_id]}.{kinds.index(each.title)}"
-            layers.setdefault(each.image_id, {})[each.title] = self._layer(name, each, limits[each.title])
+            layers.setdefault(each.image_id, {})[each.title] = (
+                self._layer(name, each, limits[each.title]),
+                each.words,
+            )
         before, after = self.neighbours
         text = self.draft.renderer.render(
             f"{self.method}/class.html",
@@ -99,7 +90,7 @@ class ClassPage:
             size=self.entry.network.input_size,
         )
         self.draft.site.write(self.entry.page, text)
-        files = [self.entry.page, *(layer.file for found in layers.values() for layer in found.values())]
+        files = [self.entry.page, *(layer.file for found in layers.values() for layer, _ in found.values())]
         stamp = {"inputs": digest(text, 16)}
         self.draft.site.seal(self.entry.folder, stamp, {path.removeprefix(f"{self.entry.folder}/") for path in files})
 
@@ -114,6 +105,4 @@ class ClassPage:
     def _layer(self, name: str, of: MapOver, limit: float) -> Layer:
         path = f"{self.entry.folder}/pictures/{name}.png"
         self.draft.site.write(path, signed(of.values, limit))
-        height, width = self.entry.network.input_size
-        x, y, w, h = of.box
-        return Layer(path, 100 * x / width, 100 * y / height, 100 * w / width, 100 * h / height, of.words)
+        return placed(path, of.box, self.entry.network.input_size)

@@ -10,24 +10,13 @@ import pandas as pd
 from xvcore.evidence.pages.class_data import ClassEvidence, EvidenceImage, EvidenceMap, Grid, MeanMap
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.report.class_pages import ClassWriter, Drawn, Face
-from xvcore.report.pictures import signed
+from xvcore.report.pictures import Layer, placed, signed
 from xvcore.report.wording import median
 
 N_THUMBS = 6
 ENLARGED = 4.0
 """CSS pixels a pixel of the input, where patches are small enough."""
 _WIDEST = 160.0
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A signed map as a file, and where it lies on its image in per cent of its sides."""
-
-    file: str
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +100,7 @@ class EvidenceWriter(ClassWriter[ClassEvidence, Pictures]):
 
     def _layer(self, image: EvidenceImage, found: EvidenceMap) -> Layer:
         path = self.put(f"{image.name}.{found.row['target_idx']}.png", signed(found.values, found.limit))
-        return _placed(path, found.grid, self.data.size)
+        return placed(path, found.grid.area, self.data.size)
 
     def _mean(self, mean: MeanMap) -> Layer | None:
         if mean.values is None:
@@ -120,13 +109,7 @@ class EvidenceWriter(ClassWriter[ClassEvidence, Pictures]):
         grid = self.data.grid
         if grid is None or (grid.rows, grid.columns) != mean.values.shape:
             return Layer(path, 0.0, 0.0, 100.0, 100.0)
-        return _placed(path, grid, self.data.size)
-
-
-def _placed(path: str, grid: Grid, size: tuple[int, int]) -> Layer:
-    x, y, w, h = grid.area
-    height, width = size
-    return Layer(path, 100 * x / width, 100 * y / height, 100 * w / width, 100 * h / height)
+        return placed(path, grid.area, self.data.size)
 
 
 def _enlarged(boxes: Sequence[Mapping[str, Any]]) -> float:
