@@ -131,7 +131,11 @@ def networks(folder: Path) -> Callable[[random.Random], Trial]:
             assert classifier.name
             return "a network"
 
-        return Trial(f"network {spec!r}", do, _named(spec, spec.partition("@")[0], *re.split("[@?&=]", spec)))
+        return Trial(
+            f"network {spec!r}",
+            do,
+            _named(spec, spec.partition("@")[0], *re.split("[@?]", spec), *re.split("[@?&=]", spec)),
+        )
 
     return drawn
 

@@ -131,6 +131,11 @@ QUERIES = {
     "create table x as select 1": "CREATE",
     "copy (select 1) to 'x.csv'": "COPY",
     "explain analyze copy (select 1) to 'x.csv'": "EXPLAIN",
+    "with a as (copy (select 1) to 'store/a.csv') from a": "COPY",
+    "with ä as (select 1), a as materialized ( /* ä */ copy (from ä) to 'store/a.csv') from a": "COPY",
+    "with a as (copy (select 1 as b) to 'store/a.csv') pivot masks on area_frac": "COPY",
+    "with a as (delete from masks) from a": "DELETE",
+    f"selec{'t' * 2000} 1": "ttt …",
     "from read_text('x.txt')": "nothing else",
     "from 'x.txt'": "'x.txt'",
     "update extensions": "no query",
@@ -144,8 +149,9 @@ def test_a_query_that_has_no_answer_is_refused_with_the_reason(sql, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     Path("x.txt").write_text("harmless")
     store = build(tmp_path / "store")
+    before = sorted(tmp_path.rglob("*"))
     _check(*_said(f"query --store {store.url} {shlex.quote(sql)}", monkeypatch, capsys), QUERIES[sql])
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["store", "x.txt"]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("command", ["publish", "report", "figures"])

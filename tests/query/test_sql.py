@@ -64,6 +64,22 @@ def test_names_with_any_signs_are_no_patterns(tmp_path):
     assert connect(store).sql("select class_id from clusters order by all").fetchall() == [("x'",), ("x*[y]?",)]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "with a as (select 1 as n), b(m) as not materialized (from a) select n, m from a, b",
+        "with recursive t(n) as ((select 1) union all (select n + 1 from t where n < 3)) select n from t",
+        "with a as (values (1)), b as (describe masks), c as (table a) from a, c",
+        "select n, sum(n) over w as s, max(n) over v as \"as (copy\" from range(3) r(n) window w as (order by n), v as (w)",
+        "select count(*) over (partition by n) as copy, 'as (copy' as t from range(2) r(n)",
+        "with a as (select 1 as n, 'x' as k) pivot a on k using sum(n)",
+        "select cast(n as decimal(9, 2)) as d, (n) as e from range(2) r(n)",
+    ],
+)  # fmt: skip
+def test_what_reads_is_answered(sql, store):
+    assert answer(store, sql).num_rows > 0
+
+
 def test_an_empty_place_is_no_store(tmp_path):
     with pytest.raises(StoreError, match="nothing was ever written"):
         connect(Store(tmp_path))

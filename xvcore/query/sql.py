@@ -34,6 +34,13 @@ _ANSWERS = re.compile(
     r"\s*(explain\s+)?(select|from|with|values|table|describe|show|summarize|pivot|unpivot)\b", re.IGNORECASE
 )
 """How a statement begins whose type alone does not tell that it only reads: PIVOT, EXPLAIN (not EXPLAIN ANALYZE)."""
+_STATEMENTS = {"desc", "describe", "from", "pivot", "select", "show", "summarize", "table", "unpivot", "values", "with"}
+_WINDOWS = {"groups", "order", "partition", "range", "rows"}
+_READING = _STATEMENTS | _WINDOWS
+"""Keywords that may follow ``AS (``."""
+_WORD = re.compile(rb"\w+")
+_MOST_LETTERS = 600
+"""Of what DuckDB says: it repeats words of any length."""
 
 
 def answer(store: Store, sql: str) -> pa.Table:
@@ -121,6 +128,30 @@ def _refuse_others(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
         kind = "unknown"
     if kind != "SELECT" and (kind == "unknown" or not _ANSWERS.match(sql)):
         raise QueryError(f"this statement ({kind}) is no query: expected SELECT, FROM, WITH, DESCRIBE, PIVOT …")
+    if named := _written_within(sql):
+        raise QueryError(f"WITH … AS ({named} …) is no query: expected SELECT, FROM, VALUES, DESCRIBE, PIVOT … there")
+
+
+def _written_within(sql: str) -> str | None:
+    """Return the keyword of a statement that WITH names and that does not read; None where all do.
+
+    Since 2.0 DuckDB takes COPY, INSERT, UPDATE and DELETE there, and calls the whole a SELECT.
+    """
+    import duckdb
+
+    kinds, text = duckdb.token_type, sql.encode()
+    found = [each for each in duckdb.tokenize(sql) if each[1] != kinds.comment]
+    is_named = is_open = False  # after AS [MATERIALIZED], and after the bracket that follows
+    for start, kind in found:
+        if kind == kinds.operator and text[start:].startswith(b"("):
+            is_open = is_named
+            continue
+        word = _WORD.match(text, start)
+        name = word.group().decode().lower() if word and kind == kinds.keyword else ""
+        if is_open and name and name not in _READING:
+            return name.upper()
+        is_named, is_open = name in ("as", "materialized"), False
+    return None
 
 
 def _reason(store: Store, error: Exception) -> str:
@@ -134,7 +165,8 @@ def _reason(store: Store, error: Exception) -> str:
 
 def _in_words(error: Exception) -> str:
     """Return what DuckDB says, with its hint, without the line of SQL and the arrow below it."""
-    return in_one_line(str(error).partition("\n\nLINE ")[0])
+    text = in_one_line(str(error).partition("\n\nLINE ")[0])
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]} …"
 
 
 def _create_view(connection: Any, store: Store, table: Table, published: set[str]) -> None:
