@@ -6,10 +6,10 @@
 # only resizes pictures or loads a classifier pays. With that one name put in place beforehand the import takes a fraction,
 # and classifiers, transforms and nms give the same.
 #
-# Seen on 2026-11-29, Python 3.11, x86-64 (seconds of CPU vary, the ratio of one to two does not):
-#   import torch                       1228 modules   torch._dynamo: no    sympy: no
-#   import torchvision                 2327 modules   torch._dynamo: yes   sympy: yes   1.9 x the seconds of torch alone
-#   ... without that line's module     1460 modules   torch._dynamo: no    sympy: no    1.1 x the seconds of torch alone
+# Seen on 2026-11-29, Python 3.11, x86-64 (CPU seconds; `without`: that one name is put in place beforehand):
+#   torch: 1205 modules, torch._dynamo 0, sympy 0, 1.00 x the seconds of torch alone
+#   torchvision: 2299 modules, torch._dynamo 1, sympy 1, 2.13 x the seconds of torch alone
+#   without: 1417 modules, torch._dynamo 0, sympy 0, 1.08 x the seconds of torch alone
 #
 # Run by hand; needs PyPI and some minutes (torch is large). Fails when this changes.
 set -euo pipefail

@@ -278,6 +278,20 @@ def test_shards_may_be_one_or_a_range_or_a_split(tmp_path: Path) -> None:
         open_dataset(f"webdataset:{tmp_path}?split=test")
 
 
+def test_pictures_of_a_shard_may_end_in_several_ways(tmp_path: Path) -> None:
+    """Readers that take the columns from the first samples lose the pictures of the others."""
+    shard(
+        tmp_path / "a.tar",
+        [
+            each
+            for n, suffix in enumerate(["jpg"] * 6 + ["png", "jpeg", "JPEG", "webp"])
+            for each in ((f"s{n}.{suffix}", picture(9 * n, "PNG" if suffix == "png" else "JPEG")), (f"s{n}.cls", b"0"))
+        ],
+    )
+    dataset = open_dataset(f"webdataset:{tmp_path}/a.tar")
+    assert [decode(dataset.read(image)).size for image in dataset.images("0")] == [(8, 6)] * 10
+
+
 def test_labels_of_shards_come_from_json_where_there_is_no_cls(tmp_path: Path) -> None:
     members = []
     for n, (label, data) in enumerate(SHELF):

@@ -64,6 +64,28 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     assert class_ids(open_dataset(f"imagefolder:{tmp_path}")) == ["bus", "car", "train"]
 
 
+@pytest.mark.parametrize("name", ["bullet train", "bullet_train", "466.bullet-train", "test tube", "dev board"])
+def test_a_class_that_has_a_split_in_its_name_hides_no_other_and_no_split(tmp_path: Path, name: str) -> None:
+    """Readers that look for these words anywhere in a path read such a class alone, or in two splits."""
+    touch(*(tmp_path / "classes" / each / "1.png" for each in (name, "goldfish")))
+    assert set(class_ids(open_dataset(f"imagefolder:{tmp_path}/classes"))) == {name, "goldfish"}
+    touch(*(tmp_path / "splits" / split / each / "1.png" for split in ("train", "val") for each in (name, "goldfish")))
+    for split in ("train", "val"):
+        dataset = open_dataset(f"imagefolder:{tmp_path}/splits?split={split}")
+        assert set(class_ids(dataset)) == {name, "goldfish"}
+        assert ids(dataset, name) == [f"{split}/{name}/1.png"]
+
+
+def test_folders_inside_a_class_are_no_classes(tmp_path: Path) -> None:
+    touch(*(tmp_path / name / age / "1.png" for name in ("a", "b") for age in ("adult", "young")))
+    touch(*(tmp_path / "tiny" / "train" / name / "images" / f"{name}_0.JPEG" for name in ("n01443537", "n02917067")))
+    dataset = open_dataset(f"imagefolder:{tmp_path}/tiny?split=train")
+    assert class_ids(dataset) == ["n01443537", "n02917067"]
+    assert ids(dataset, "n02917067") == ["train/n02917067/images/n02917067_0.JPEG"]
+    (tmp_path / "tiny").rename(tmp_path.parent / f"{tmp_path.name}-tiny")
+    assert class_ids(open_dataset(f"imagefolder:{tmp_path}")) == ["a", "b"]
+
+
 def test_who_knows_better_says_so(tmp_path: Path) -> None:
     touch(tmp_path / "train" / "1.png", tmp_path / "test" / "1.png")
     assert class_ids(open_dataset(f"imagefolder:{tmp_path}?splits=no")) == ["test", "train"]
