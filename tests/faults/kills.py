@@ -20,9 +20,10 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import compared_networks
 import pandas as pd
 from results import CLASSES, DATASET, assert_whole, request, results
 
@@ -50,7 +51,7 @@ SETTINGS = {
     ),
     "prototypes": replaced(Prototypes(), {"n_patches": "3", "n_measured": "6"}),
 }
-METHODS = ("summaries", *SETTINGS)
+METHODS = ("summaries", *SETTINGS, "comparison")
 DRAWN = ["svg"]
 """Columns whose text tells when it was drawn."""
 PATIENCE = 1800.0
@@ -78,14 +79,28 @@ def spec(method: str, store: Path, whole: Path) -> RunSpec:
     return dataclasses.replace(found, **changes)
 
 
+def prepared(method: str, store: Path, whole: Path) -> None:
+    """Put what a method starts from into its store: of comparisons the visual summaries of both networks."""
+    if method != "comparison" or store.exists():
+        return
+    compared = whole / "compared"
+    if not compared.exists():
+        done(lambda: [compared_networks.write_summaries(model, compared) for model in compared_networks.SHOWN])
+    shutil.copytree(compared, store)
+
+
 def complete(method: str, store: Path, whole: Path) -> None:
     """Do a run from its announcement to its publishing."""
     draft.LEAST_SECONDS, draft.MOST_TIME, train_heads.EVERY = 0, 1e9, 1
-    status = pipeline.complete_run(open_run(spec(method, store, whole)), CLASSES)
+    if method == "comparison":
+        run, classes = open_run(compared_networks.spec_of(store)), [compared_networks.CLASS]
+    else:
+        run, classes = open_run(spec(method, store, whole)), CLASSES
+    status = pipeline.complete_run(run, classes)
     assert status == "complete", status
 
 
-def forked(work: Callable[[], None]) -> int:
+def forked(work: Callable[[], object]) -> int:
     """Start work in a process of its own and return its id; it ends with 0, or prints why not."""
     sys.stdout.flush()
     process = os.fork()
@@ -119,7 +134,7 @@ def killed(process: int) -> None:
     os.waitpid(process, 0)
 
 
-def done(work: Callable[[], None]) -> None:
+def done(work: Callable[[], object]) -> None:
     """Do work in a process of its own, to its end."""
     process = forked(work)
     code = ended(process, PATIENCE)
@@ -194,7 +209,7 @@ def looked_at(store: Path) -> None:
         Store(store).status()
 
 
-def disturb(folder: Path, n_kills: int, seed: int) -> Counter[str]:
+def disturb(folder: Path, n_kills: int, seed: int, methods: Sequence[str]) -> Counter[str]:
     """Kill runs until there were so many kills, let each come through in the end, and compare.
 
     Returns
@@ -204,7 +219,8 @@ def disturb(folder: Path, n_kills: int, seed: int) -> Counter[str]:
     chance = random.Random(seed)
     counts: Counter[str] = Counter()
     whole: dict[str, tuple[float, int]] = {}
-    for method in METHODS:
+    for method in dict.fromkeys(("disentangle", *methods) if "prototypes" in methods else methods):
+        prepared(method, folder / method, folder)
         started, steps = time.monotonic(), Steps(folder / method)
 
         def alone(method: str = method, steps: Steps = steps) -> None:
@@ -216,9 +232,10 @@ def disturb(folder: Path, n_kills: int, seed: int) -> Counter[str]:
         print(f"{method}: {whole[method][0]:.1f} s, {steps.count} steps of writing", flush=True)
     rounds, started = 0, time.monotonic()
     while counts.total() < n_kills:
-        method = METHODS[rounds % len(METHODS)]
+        method = methods[rounds % len(methods)]
         rounds += 1
         store = folder / f"{method}-{rounds}"
+        prepared(method, store, folder)
         left = min(chance.randint(1, 9), n_kills - counts.total())
         is_through = False
         while left and not is_through:
@@ -251,13 +268,16 @@ def disturb(folder: Path, n_kills: int, seed: int) -> Counter[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"{', '.join(METHODS)}; none: all")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    if unknown := set(asked.methods).difference(METHODS):
+        parser.error(f"unknown method {', '.join(sorted(unknown))}: expected {', '.join(METHODS)}")
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        counts = disturb(Path(folder), asked.kills, asked.seed)
+        counts = disturb(Path(folder), asked.kills, asked.seed, asked.methods or METHODS)
         for name, count in sorted(counts.items()):
             print(f"{count:5} {name}")
         print(f"{counts.total()} kills in {time.monotonic() - started:.0f} s, all tables as undisturbed")
