@@ -8,6 +8,7 @@ from xvcore.registry import Registry
 from xvcore.report.chapters import Chapter, Section
 from xvcore.report.comparison import ComparisonPage
 from xvcore.report.draft import Cards, Draft
+from xvcore.report.findings import Told, surest
 
 
 def name_of_network(run: Mapping[str, Any]) -> str:
@@ -18,6 +19,12 @@ def name_of_network(run: Mapping[str, Any]) -> str:
 def no_values(_sections: Sequence[Section], _cards: Cards) -> Mapping[str, Any]:
     """Return no values, for a template whose words are the same for all."""
     return {}
+
+
+def of_classes(section: Section, cards: Cards) -> list[Told]:
+    """Return what the pages of the classes told, those findings first that chance would make least often."""
+    every = [entry for topic in section.topics for entry in topic.entries]
+    return surest(found for entry in every for found in cards.get(entry.folder, {}).get("told", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class FamilyPages:
     has_class_pages : whether each class of a run has its page
     has_run_page : whether each run has a page of its own, ``<network>/index.html``
     comparison : returns the page of a class in the eyes of all networks; None where there is none
+    findings : what was found in a section, for the top of the first page, what matters most first
     about : values of the template ``about.html``
     name_of : returns what a run is called, given its row of ``runs``; where two are called alike, what differs is added
 
@@ -57,6 +65,7 @@ class FamilyPages:
     has_class_pages: bool = True
     has_run_page: bool = False
     comparison: ComparisonPage | None = None
+    findings: Callable[[Section, Cards], Sequence[Told]] = of_classes
     about: Mapping[str, Any] = field(default_factory=dict)
     name_of: Callable[[Mapping[str, Any]], str] = name_of_network
 

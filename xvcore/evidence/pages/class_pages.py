@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from xvcore.evidence.pages.class_data import ClassEvidence, EvidenceImage, EvidenceMap, Grid, MeanMap
+from xvcore.evidence.pages.findings import halves, of_class
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.report.class_pages import ClassWriter, Drawn, Face
+from xvcore.report.findings import Told
 from xvcore.report.pictures import Layer, placed, signed
 from xvcore.report.wording import median
 
@@ -95,8 +97,14 @@ class EvidenceWriter(ClassWriter[ClassEvidence, Pictures]):
             "positive": median(_series(self.data.images)),
             "patch_px": _patch_px(self.data.grid),
             "n_images": len(self.data.images),
+            "halves": halves(self.data),
+            "grid": [self.data.grid.rows, self.data.grid.columns] if self.data.grid else None,
             "n_errors": len(self.data.unreadable),
         }
+
+    def findings(self) -> list[Told]:
+        """Return in how few patches the evidence is, and whether in the same place."""
+        return of_class(self.data, self.topic.class_name)
 
     def _layer(self, image: EvidenceImage, found: EvidenceMap) -> Layer:
         path = self.put(f"{image.name}.{found.row['target_idx']}.png", signed(found.values, found.limit))
