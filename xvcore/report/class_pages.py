@@ -221,6 +221,7 @@ class ClassWriter(ABC, Generic[Data, Pictures]):
                 (around[position], around[position + 2]),
                 image=image,
                 face=face,
+                related=self.related,
                 predicted=self._predicted(image),
                 **self.on_image_page(image, drawn),
             )
@@ -354,6 +355,18 @@ def related_to(chapter: Chapter, section: Section) -> dict[str, list[tuple[str, 
             for entry in topic.entries:
                 folder = entry.folder if family.has_class_pages else entry.network.folder
                 found.setdefault(topic.class_id, []).append((family.title, dataclasses.replace(entry, folder=folder)))
+    return found
+
+
+def image_pages(draft: Draft, chapter: Chapter, section: Section, model: str) -> dict[str, str]:
+    """Return the page of each image that another family, whose pages are written already, has for a network."""
+    found: dict[str, str] = {}
+    others = [each for each in chapter.sections if each is not section]
+    entries = [entry for other in others for topic in other.topics for entry in topic.entries]
+    for entry in entries:
+        if entry.network.model == model:
+            for image_id, image in draft.site.stamp(entry.folder).get("images", {}).items():
+                found.setdefault(image_id, image["page"])
     return found
 
 

@@ -44,6 +44,8 @@ class FamilyPages:
     lede : values of the template ``lede.html``, its sentences at the top of the first page; called with the sections
         of all data sets
     has_class_pages : whether each class of a run has its page
+    class_folder : below the folder of a network, of its classes' folders, with a slash at the end; a name that no
+        page of the family has
     has_run_page : whether each run has a page of its own, ``<network>/index.html``
     comparison : returns the page of a class in the eyes of all networks; None where there is none
     findings : what was found in a section, for the top of the first page, what matters most first
@@ -63,6 +65,7 @@ class FamilyPages:
     block: Callable[[Section, Cards], Mapping[str, Any]]
     lede: Callable[[Sequence[Section], Cards], Mapping[str, Any]] = no_values
     has_class_pages: bool = True
+    class_folder: str = ""
     has_run_page: bool = False
     comparison: ComparisonPage | None = None
     findings: Callable[[Section, Cards], Sequence[Told]] = of_classes
