@@ -1,7 +1,6 @@
 """Units pages: grids of projections beside crops, a table of all units, an index of the layers."""
 
 import io
-import json
 import math
 import re
 import shutil
@@ -214,8 +213,7 @@ def test_a_run_without_rankings_yet_says_so(tmp_path):
 def test_a_units_class_is_told_from_chance_by_the_tail_of_drawing_without_replacement(tmp_path):
     store = Store(tmp_path / "store")
     n_of_class, run_id = {"robin": 10, "wren": 30}, "net-units"
-    params = json.dumps({"top": {"kept": 9, "shown": 9}})
-    run = {**run_row(run_id, "net", n_of_class), "method": "top-activations", "status": "complete", "params": params}
+    run = {**run_row(run_id, "net", n_of_class), "method": "top-activations", "status": "complete"}
     store.write_run(run)
     for class_id, n_images in n_of_class.items():
         store.write("class_runs", run_id, class_id, [record(class_id, n_images=n_images)])
@@ -225,7 +223,14 @@ def test_a_units_class_is_told_from_chance_by_the_tail_of_drawing_without_replac
         for unit, (name, share) in enumerate([("robin", 1.0), ("robin", 5 / 9), ("wren", 8 / 9), ("wren", 1.0)])
     ]
     store.write("units", run_id, "conv.2", rows)
-    store.write("unit_top", run_id, "conv.2", top_rows("conv.2", 0, 8, has_projections=False)[:4])
+    top = {"layer": "conv.2", "activation": 1.0, "map_y": 0, "map_x": 0, "x": 0, "y": 0, "w": 8, "h": 8}
+    names = [["robin"] * 9, ["robin"] * 5 + ["wren"] * 4, ["wren"] * 8 + ["robin"], ["wren"] * 9]
+    ranked = [
+        {**top, "unit": unit, "position": position, "image_id": f"{name}-{position}", "image_class_id": name}
+        for unit, of_unit in enumerate(names)
+        for position, name in enumerate(of_unit, 1)
+    ]
+    store.write("unit_top", run_id, "conv.2", ranked)
     site = build(store, tmp_path / "site").parent
     crawl(site, pages_of(site))
     robin, wren = (page(site, "net", f"~classes/{name}") for name in n_of_class)

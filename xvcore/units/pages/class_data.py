@@ -1,6 +1,6 @@
 """The units that respond to a class: those whose strongest images are of it, and how likely chance would make that."""
 
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +9,15 @@ import numpy as np
 from scipy import stats
 
 from xvcore.errors import StoreError
-from xvcore.query import table
 from xvcore.report.chapters import Entry, Network
+from xvcore.report.rows import shard_rows
 from xvcore.report.wording import records
 from xvcore.store import Store
-from xvcore.units.method.top_activations import TopActivations
 from xvcore.units.pages.unit_data import Layer, Row
 
 Sheets = Mapping[str, Mapping[int, tuple[str | None, str | None]]]
 """Files of projections and crops, by layer and unit."""
-TOP_COLUMNS = ("layer", "unit", "image_id", "image_class_id", "activation")
+FIRST_COLUMNS = ("unit", "position", "image_id", "image_class_id", "activation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +118,49 @@ def read_units(
     sheets : files of projections and crops, by layer and unit
     """
     living = [(layer, row) for layer in layers for row in layer.units if not row["dead"]]
-    chance = _Chance(network, n_of_class, len(living))
+    chance = _Chance(n_of_class, len(living))
     by_class: dict[str, list[Responding]] = {}
-    for layer, row in living:
-        if row["top_class_id"] is not None:
-            found = chance.of(layer, row, sheets)
-            by_class.setdefault(str(row["top_class_id"]), []).append(found)
-    by_name = {layer.name: layer for layer in layers}
+    strongest: dict[str, dict[str, list[tuple[float, str, int, str]]]] = {}
+    for layer in layers:
+        ranked = _ranked(store, network, layer)
+        for row in layer.units:
+            if not row["dead"] and row["top_class_id"] is not None:
+                found = chance.of(layer, row, ranked.get(int(row["unit"]), Counter()), sheets)
+                by_class.setdefault(str(row["top_class_id"]), []).append(found)
+        for row in _first(store, network, layer):
+            unit, of_class = int(row["unit"]), strongest.setdefault(str(row["image_class_id"]), {})
+            place = (-float(row["activation"]), layer.name, unit, address(layer, unit, sheets))
+            of_class.setdefault(str(row["image_id"]), []).append(place)
+    return RunUnits(
+        {key: sorted(found, key=_order) for key, found in by_class.items()},
+        {
+            class_id: {image_id: [each[1:] for each in sorted(places)] for image_id, places in of_class.items()}
+            for class_id, of_class in strongest.items()
+        },
+        len(living),
+    )
+
+
+def _ranked(store: Store, network: Network, layer: Layer) -> dict[int, Counter[str]]:
+    """Return how many of the strongest images of each unit are of which class; none where the table is damaged."""
     try:
-        first = records(table(store, "unit_top", run_id=network.run_id, filters={"position": 1}, columns=TOP_COLUMNS))
+        rows = shard_rows(store, network.run_id, "unit_top", layer.name, ["unit", "image_class_id"])
     except StoreError:
-        first = []  # the pages of the layers say so
-    strongest: dict[str, dict[str, list[tuple[str, int, str]]]] = {}
-    for row in sorted(first, key=lambda each: -float(each["activation"])):
-        if row["layer"] in by_name:
-            layer, unit = by_name[row["layer"]], int(row["unit"])
-            of_class = strongest.setdefault(str(row["image_class_id"]), {})
-            of_class.setdefault(str(row["image_id"]), []).append((layer.name, unit, address(layer, unit, sheets)))
-    return RunUnits({key: sorted(found, key=_order) for key, found in by_class.items()}, strongest, len(living))
+        return {}  # the pages of the layer say so
+    sizes = rows.groupby(["unit", "image_class_id"], observed=True).size()
+    found: dict[int, Counter[str]] = {}
+    for row in records(sizes.rename("n").reset_index()):
+        found.setdefault(int(row["unit"]), Counter())[str(row["image_class_id"])] = int(row["n"])
+    return found
+
+
+def _first(store: Store, network: Network, layer: Layer) -> list[dict[str, Any]]:
+    """Return the strongest activation of each unit of a layer; none where the table is damaged."""
+    try:
+        rows = shard_rows(store, network.run_id, "unit_top", layer.name, FIRST_COLUMNS)
+    except StoreError:
+        return []
+    return records(rows[rows["position"] == 1])
 
 
 def address(layer: Layer, unit: int, sheets: Sheets) -> str:
@@ -145,32 +169,20 @@ def address(layer: Layer, unit: int, sheets: Sheets) -> str:
     return f"{page}#unit-{unit}"
 
 
-def n_ranked(network: Network, n_images: int) -> int | None:
-    """Return how many of its strongest images a unit's class is told from, as the table ``units`` has it."""
-    given = json.loads(network.run["params"] or "{}").get("top", {})
-    kept, shown = (int(given.get(name, getattr(TopActivations(), name))) for name in ("kept", "shown"))
-    if n_images > kept:
-        return kept
-    return shown if n_images > shown else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Chance:
-    """What chance would give: the run, images of each class, and living units that all are tested."""
+    """What chance would give: images of each class, and living units that all are tested."""
 
-    network: Network
     n_of_class: Mapping[str, int]
     n_units: int
 
-    def of(self, layer: Layer, row: Row, sheets: Sheets) -> Responding:
-        """Return a unit with what chance would give its class."""
-        unit, n_images = int(row["unit"]), int(row["n_images"])
-        n, share = n_ranked(self.network, n_images), row["top_class_share"]
-        n_class = self.n_of_class.get(str(row["top_class_id"]))
+    def of(self, layer: Layer, row: Row, ranked: Counter[str], sheets: Sheets) -> Responding:
+        """Return a unit with what chance would give its class among as many images."""
+        unit, n_images, class_id = int(row["unit"]), int(row["n_images"]), str(row["top_class_id"])
+        n, own, n_class = ranked.total(), ranked[class_id], self.n_of_class.get(class_id, 0)
         page, pictures = address(layer, unit, sheets), sheets.get(layer.name, {}).get(unit, (None, None))
-        if n is None or share is None or not n_class or n_class > n_images:
+        if not n or n >= n_images or own > n_class or n_class > n_images:
             return Responding(layer.name, unit, page, row, None, None, None, None, pictures)
-        own = round(float(share) * n)
         tail = float(stats.hypergeom.sf(own - 1, n_images, n_class, n))
         p_value = min(1.0, tail * len(self.n_of_class) * self.n_units)
         return Responding(layer.name, unit, page, row, n, own, n * n_class / n_images, p_value, pictures)
