@@ -1,6 +1,7 @@
 """Units pages: grids of projections beside crops, a table of all units, an index of the layers."""
 
 import io
+import math
 import re
 import shutil
 from pathlib import Path
@@ -8,7 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bird_store import picture_of, record, run_row
-from method_store import BARE, ERROR, N_SHOWN, N_UNITS, PROJECTED, is_dead, top_rows, units_store
+from method_store import (
+    BARE,
+    ERROR,
+    N_SHOWN,
+    N_UNITS,
+    PROJECTED,
+    ROBINS,
+    is_dead,
+    top_rows,
+    units_store,
+    write_evidence,
+    write_units,
+)
 from PIL import Image
 from read_pages import Page, crawl, pages_of, reached, state
 
@@ -150,7 +163,8 @@ def test_a_changed_ranking_rewrites_its_layer_alone(changing):
     changed = {path.relative_to(site).as_posix() for path in now | before if before.get(path) != now.get(path)}
     folder = f"units/{PROJECTED}"
     assert changed
-    assert {each for each in changed if not each.startswith(f"{folder}/conv.2/")} <= {
+    of_class = (f"{folder}/~classes/", "units/compare/")
+    assert {each for each in changed if not each.startswith((f"{folder}/conv.2/", *of_class))} <= {
         "index.html",
         f"{folder}/index.html",
     }
@@ -194,3 +208,60 @@ def test_a_run_without_rankings_yet_says_so(tmp_path):
     site = build(store, tmp_path / "site").parent
     assert "not merged yet" in Page((site / "index.html").read_text()).text
     assert "there are none yet" in page(site, "net").text
+
+
+def test_a_units_class_is_told_from_chance_by_the_tail_of_drawing_without_replacement(tmp_path):
+    store = Store(tmp_path / "store")
+    n_of_class, run_id = {"robin": 10, "wren": 30}, "net-units"
+    run = {**run_row(run_id, "net", n_of_class), "method": "top-activations", "status": "complete"}
+    store.write_run(run)
+    for class_id, n_images in n_of_class.items():
+        store.write("class_runs", run_id, class_id, [record(class_id, n_images=n_images)])
+    alive = {"layer": "conv.2", "n_images": 40, "dead": False, "act_mean": 1.0, "act_max": 2.0, "class_entropy": 0.0}
+    rows = [
+        {**alive, "unit": unit, "top_class_id": name, "top_class_share": share}
+        for unit, (name, share) in enumerate([("robin", 1.0), ("robin", 5 / 9), ("wren", 8 / 9), ("wren", 1.0)])
+    ]
+    store.write("units", run_id, "conv.2", rows)
+    top = {"layer": "conv.2", "activation": 1.0, "map_y": 0, "map_x": 0, "x": 0, "y": 0, "w": 8, "h": 8}
+    names = [["robin"] * 9, ["robin"] * 5 + ["wren"] * 4, ["wren"] * 8 + ["robin"], ["wren"] * 9]
+    ranked = [
+        {**top, "unit": unit, "position": position, "image_id": f"{name}-{position}", "image_class_id": name}
+        for unit, of_unit in enumerate(names)
+        for position, name in enumerate(of_unit, 1)
+    ]
+    store.write("unit_top", run_id, "conv.2", ranked)
+    site = build(store, tmp_path / "site").parent
+    crawl(site, pages_of(site))
+    robin, wren = (page(site, "net", f"~classes/{name}") for name in n_of_class)
+    drawn = math.comb(40, 9)
+    assert math.comb(10, 9) / drawn * 4 * 2 < 0.001  # nine of ten robins: of four units and two classes
+    assert sum(math.comb(30, n) * math.comb(10, 9 - n) for n in (8, 9)) / drawn * 8 > 0.05
+    assert "1 of 4 living units of net respond to American robin" in " ".join(robin.text.split())
+    assert "conv.2, unit 0 of net: 9 of its 9 strongest images are of American robin" in " ".join(robin.text.split())
+    assert "0 of 4 living units of net respond to wren" in " ".join(wren.text.split())
+    assert "could be chance" in wren.text
+
+
+def test_from_a_class_to_its_units_to_their_images_and_back(tmp_path):
+    store = Store(tmp_path / "store")
+    write_evidence(store, PROJECTED)
+    write_units(store, PROJECTED)
+    site = build(store, tmp_path / "site", picture_of=picture_of).parent
+    pages = pages_of(site)
+    crawl(site, pages)
+    assert reached(site, pages) == set(pages)
+    of_class = page(site, PROJECTED, "~classes/robin")
+    assert "../../conv.2/index.html#unit-0" in of_class.links
+    assert f"../../../../evidence/{PROJECTED}/robin/{ROBINS[0]}.html" in of_class.links
+    layer = page(site, PROJECTED, "conv.2")
+    assert f"../../../evidence/{PROJECTED}/robin/{ROBINS[0]}.html" in layer.links
+    assert "../~classes/robin/index.html" in layer.links
+    evidence = site / "evidence" / PROJECTED / "robin"
+    assert f"../../../units/{PROJECTED}/~classes/robin/index.html" in Page((evidence / "index.html").read_text()).links
+    image = Page((evidence / f"{ROBINS[0]}.html").read_text())
+    assert f"../../../units/{PROJECTED}/~classes/robin/index.html" in image.links
+
+
+def test_layers_lead_to_those_around_them(units_site):
+    assert "../conv.10/index.html" in page(units_site, PROJECTED, "conv.2", f"from-{PER_PAGE}").links

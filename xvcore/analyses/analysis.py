@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from xvcore.analyses.findings import Finding
 from xvcore.analyses.questions.scores import Sample
 from xvcore.registry import Registry
+from xvcore.report.findings import Finding
 from xvcore.runs.images import batches, passed_images, records
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.stage import Stage

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from xvcore.analyses.analysis import Figure, Results, analyses
-from xvcore.analyses.findings import Finding
 from xvcore.errors import XvError
 from xvcore.keys import digest, slug
+from xvcore.report.findings import Finding
 from xvcore.runs.images import records
 from xvcore.runs.run import Run
 from xvcore.runs.stage import needed

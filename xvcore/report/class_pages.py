@@ -13,6 +13,7 @@ from xvcore.report.chapters import Chapter, Entry, Neighbour, Neighbours, Sectio
 from xvcore.report.comparison import Comparison, Side
 from xvcore.report.draft import Draft
 from xvcore.report.family import families
+from xvcore.report.findings import Told
 from xvcore.report.originals import Originals, shared_folder
 from xvcore.report.renderer import digest_of_code
 from xvcore.runs.thumbnails import extension
@@ -145,6 +146,10 @@ class ClassWriter(ABC, Generic[Data, Pictures]):
     def card(self, drawn: Pictures) -> dict[str, Any]:
         """Return what the first page shows of the class; JSON."""
 
+    def findings(self) -> list[Told] | None:
+        """Return what was found of the class, with where its numbers are; None where the family tests nothing."""
+        return None
+
     def in_comparison(self, image: Any, face: Face) -> dict[str, Any]:
         """Return what pages of several networks need of an image; JSON."""
         return {"page": face.page, "picture": face.picture}
@@ -157,7 +162,7 @@ class ClassWriter(ABC, Generic[Data, Pictures]):
         inputs : digest of what decides the pages
         """
         drawn = self.draw()
-        faces = drawn.faces
+        faces, told = drawn.faces, self.findings()
         self._write_images(drawn)
         self._write_page(
             "class.html",
@@ -166,6 +171,7 @@ class ClassWriter(ABC, Generic[Data, Pictures]):
             problem=self.problem,
             related=self.related,
             faces=faces,
+            told=told,
             **self.on_class_page(drawn),
         )
         files = [self.data.entry.page, *(face.page for face in faces.values()), *drawn.files]
@@ -173,7 +179,7 @@ class ClassWriter(ABC, Generic[Data, Pictures]):
         stamp = {
             "inputs": inputs,
             "lost": lost[0] if lost else None,
-            "card": {"problem": self.problem, **self.card(drawn)},
+            "card": {"problem": self.problem, "told": told or [], **self.card(drawn)},
             "images": {image.image_id: self.in_comparison(image, faces[image.image_id]) for image in self.data.images},
         }
         self.draft.site.seal(self.folder, stamp, {path.removeprefix(f"{self.folder}/") for path in files})
@@ -215,6 +221,7 @@ class ClassWriter(ABC, Generic[Data, Pictures]):
                 (around[position], around[position + 2]),
                 image=image,
                 face=face,
+                related=self.related,
                 predicted=self._predicted(image),
                 **self.on_image_page(image, drawn),
             )
@@ -348,6 +355,18 @@ def related_to(chapter: Chapter, section: Section) -> dict[str, list[tuple[str, 
             for entry in topic.entries:
                 folder = entry.folder if family.has_class_pages else entry.network.folder
                 found.setdefault(topic.class_id, []).append((family.title, dataclasses.replace(entry, folder=folder)))
+    return found
+
+
+def image_pages(draft: Draft, chapter: Chapter, section: Section, model: str) -> dict[str, str]:
+    """Return the page of each image that another family, whose pages are written already, has for a network."""
+    found: dict[str, str] = {}
+    others = [each for each in chapter.sections if each is not section]
+    entries = [entry for other in others for topic in other.topics for entry in topic.entries]
+    for entry in entries:
+        if entry.network.model == model:
+            for image_id, image in draft.site.stamp(entry.folder).get("images", {}).items():
+                found.setdefault(image_id, image["page"])
     return found
 
 

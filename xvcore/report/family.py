@@ -8,6 +8,7 @@ from xvcore.registry import Registry
 from xvcore.report.chapters import Chapter, Section
 from xvcore.report.comparison import ComparisonPage
 from xvcore.report.draft import Cards, Draft
+from xvcore.report.findings import Told, surest
 
 
 def name_of_network(run: Mapping[str, Any]) -> str:
@@ -18,6 +19,12 @@ def name_of_network(run: Mapping[str, Any]) -> str:
 def no_values(_sections: Sequence[Section], _cards: Cards) -> Mapping[str, Any]:
     """Return no values, for a template whose words are the same for all."""
     return {}
+
+
+def of_classes(section: Section, cards: Cards) -> list[Told]:
+    """Return what the pages of the classes told, those findings first that chance would make least often."""
+    every = [entry for topic in section.topics for entry in topic.entries]
+    return surest(found for entry in every for found in cards.get(entry.folder, {}).get("told", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,11 @@ class FamilyPages:
     lede : values of the template ``lede.html``, its sentences at the top of the first page; called with the sections
         of all data sets
     has_class_pages : whether each class of a run has its page
+    class_folder : below the folder of a network, of its classes' folders, with a slash at the end; a name that no
+        page of the family has
     has_run_page : whether each run has a page of its own, ``<network>/index.html``
     comparison : returns the page of a class in the eyes of all networks; None where there is none
+    findings : what was found in a section, for the top of the first page, what matters most first
     about : values of the template ``about.html``
     name_of : returns what a run is called, given its row of ``runs``; where two are called alike, what differs is added
 
@@ -55,8 +65,10 @@ class FamilyPages:
     block: Callable[[Section, Cards], Mapping[str, Any]]
     lede: Callable[[Sequence[Section], Cards], Mapping[str, Any]] = no_values
     has_class_pages: bool = True
+    class_folder: str = ""
     has_run_page: bool = False
     comparison: ComparisonPage | None = None
+    findings: Callable[[Section, Cards], Sequence[Told]] = of_classes
     about: Mapping[str, Any] = field(default_factory=dict)
     name_of: Callable[[Mapping[str, Any]], str] = name_of_network
 

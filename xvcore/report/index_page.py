@@ -19,6 +19,8 @@ Done = Sequence[tuple[Entry, Card]]
 
 PAGE = "index.html"
 _MANY = 300
+_MOST_TOLD, _MOST_BELOW = 3, 9
+"""Findings of a family at the top of the first page, and of those that are folded below them."""
 _STATUSES = ("failed", "stopped", "running", "pending", "skipped")
 
 
@@ -28,6 +30,7 @@ def index_page(renderer: Renderer, chapters: Sequence[Chapter], cards: Cards) ->
         {
             "dataset": chapter.dataset,
             "split": chapter.split,
+            "told": _told(chapter, cards),
             "blocks": [
                 _block(renderer, section, f"{section.method}-{number}", cards)
                 for section in chapter.sections
@@ -81,6 +84,27 @@ def middle(values: Sequence[float | int | None], of: Callable[[Sequence[float | 
     """Return the mean, or what ``of`` computes, of the values that are there; ``None`` where none is."""
     present = [value for value in values if value is not None]
     return float(of(present)) if present else None
+
+
+def _told(chapter: Chapter, cards: Cards) -> list[dict[str, Any]]:
+    """Return of each family what was found: what holds, then how much of what was asked could be chance."""
+    told = []
+    for section in chapter.sections:
+        if section.method in families:
+            every = families[section.method].findings(section, cards)
+            shown = [each for each in every if each["holds"] is not False]
+            n_chance = len(every) - len(shown)
+            rest = shown[_MOST_TOLD:] or ([] if shown else every)
+            told.append(
+                {
+                    "title": families[section.method].title,
+                    "first": shown[:_MOST_TOLD],
+                    "more": rest[:_MOST_BELOW],
+                    "n_tested": sum(each["holds"] is not None for each in every),
+                    "n_chance": n_chance,
+                }
+            )
+    return [each for each in told if each["first"] or each["n_chance"]]
 
 
 def _block(renderer: Renderer, section: Section, name: str, cards: Cards) -> Any:

@@ -145,11 +145,12 @@ def _section(
 ) -> Section:
     asked = {class_id for network in networks for class_id in class_runs[network.run_id]}
     names = page_names(class_id for class_id in class_names if class_id in asked)
+    folder = families[method].class_folder if method in families else ""
     topics = []
     for class_id in sorted(asked, key=lambda each: (class_names[each].casefold(), each)):
         name = names[class_id]
         entries = tuple(
-            Entry(network, class_id, class_runs[network.run_id][class_id], f"{network.folder}/{name}")
+            Entry(network, class_id, class_runs[network.run_id][class_id], f"{network.folder}/{folder}{name}")
             for network in networks
             if class_id in class_runs[network.run_id]
         )

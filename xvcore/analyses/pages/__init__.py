@@ -5,11 +5,12 @@ from typing import Any
 
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.pages.class_page import ClassPage
-from xvcore.analyses.pages.owner_page import OwnerPage, owners_of, standing
+from xvcore.analyses.pages.owner_page import OwnerPage, owners_of
 from xvcore.report.chapters import Chapter, Section
 from xvcore.report.class_pages import neighbours_of, related_to
 from xvcore.report.draft import Cards, Draft
 from xvcore.report.family import FamilyPages, families
+from xvcore.report.findings import Told, standing
 from xvcore.report.names import page_name
 from xvcore.report.renderer import digest_of_code
 
@@ -33,9 +34,15 @@ def write(draft: Draft, chapter: Chapter, section: Section) -> None:
 
 
 def block(section: Section, cards: Cards) -> dict[str, Any]:
-    """Return what the first page shows of an analysis: what the widest comparison found, and links to all pages."""
+    """Return what the first page shows of an analysis: links to all pages."""
     shown = [cards[page] for page in cards[_key(section)]["pages"]]
-    return {**families[section.method].about, "pages": shown, "told": _told(shown)}
+    return {**families[section.method].about, "pages": shown}
+
+
+def findings(section: Section, cards: Cards) -> list[Told]:
+    """Return what was found, of what compares most networks first; all is on the pages of the analysis."""
+    shown = [cards[page] for page in cards[_key(section)]["pages"]]
+    return [{**found, "page": f"{page}#finding-{found['position']}"} for found, page in _told(shown)]
 
 
 def _key(section: Section) -> str:
@@ -60,6 +67,7 @@ for _name in analyses:
             folder=f"analyses/{page_name(_name)}/",
             write=write,
             block=block,
+            findings=findings,
             has_class_pages=analyses[_name].maps is not None,
             has_run_page=True,
             about={"title": _title, "summary": analyses[_name].summary},

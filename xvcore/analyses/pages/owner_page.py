@@ -15,6 +15,7 @@ from xvcore.report.class_pages import Related
 from xvcore.report.downloads import csv_of
 from xvcore.report.draft import Draft
 from xvcore.report.family import families
+from xvcore.report.findings import standing
 from xvcore.report.names import page_name
 from xvcore.report.wording import records
 from xvcore.store import SCHEMAS, Store
@@ -191,11 +192,6 @@ class OwnerPage:
         if not len(frame) and len(self.owner.networks) > 1:  # what is joined for each network alone
             frame = table(self.draft.store, name, run_id=[each.run_id for each in self.owner.networks], columns=plain)
         return frame
-
-
-def standing(row: Row) -> int:
-    """Return what a finding is sorted by: first what holds, then what is not tested, then what does not hold."""
-    return {True: 0, None: 1, False: 2}[row["holds"]]
 
 
 def _is_long(column: Column) -> bool:

@@ -9,10 +9,10 @@ from typing import ClassVar
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
-from xvcore.analyses.findings import Finding, only_one, p_words, share
 from xvcore.analyses.questions.accuracy import Throughput, TopAccuracy
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
 from xvcore.parameters import parameter
+from xvcore.report.findings import Finding, only_one, p_words, share
 from xvcore.report.wording import plural
 from xvcore.runs.settings import ClassSettings
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
-from xvcore.analyses.findings import LEVEL, Finding
 from xvcore.analyses.questions.correspondence import RANDOM, Correspondence
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.comparison.method.resampling import holm
 from xvcore.errors import XvError
+from xvcore.report.findings import LEVEL, Finding
 from xvcore.report.wording import plural
 from xvcore.runs.images import passed_images, pictures, records
 from xvcore.runs.parts import parts_in_input

@@ -10,8 +10,8 @@ from typing import ClassVar
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
-from xvcore.analyses.findings import CRITICAL, Estimate, Finding
 from xvcore.analyses.questions.error_consistency import ErrorConsistency, class_figure, class_title
+from xvcore.report.findings import CRITICAL, Estimate, Finding
 from xvcore.report.wording import plural
 from xvcore.runs.images import records
 from xvcore.runs.settings import ClassSettings

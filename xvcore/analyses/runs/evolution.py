@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
-from xvcore.analyses.findings import Finding
 from xvcore.analyses.questions.evolution import Evolution, Highest, movement
 from xvcore.analyses.questions.figures import COLOURS, Frame, Series, line_chart
 from xvcore.analyses.questions.scores import Sample
 from xvcore.errors import XvError
+from xvcore.report.findings import Finding
 from xvcore.runs.images import records
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ImageSettings

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
-from xvcore.analyses.findings import Finding
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
 from xvcore.analyses.questions.first_layer import FirstLayers, filters_of
 from xvcore.analyses.questions.picture_grid import Cell, picture_grid
 from xvcore.analyses.questions.scores import Sample
+from xvcore.report.findings import Finding
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ImageSettings
 from xvcore.store.encode import picture

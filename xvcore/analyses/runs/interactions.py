@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
-from xvcore.analyses.findings import Estimate, Finding
 from xvcore.analyses.questions.interactions import (
     InteractionCurve,
     InteractionTest,
@@ -17,6 +16,7 @@ from xvcore.analyses.questions.interactions import (
 )
 from xvcore.analyses.questions.scores import Sample
 from xvcore.parameters import parameter
+from xvcore.report.findings import Estimate, Finding
 from xvcore.report.wording import percent, plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
-from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.invariance import Invariance, invariance_curves, invariance_figure
 from xvcore.analyses.questions.scores import Sample
+from xvcore.report.findings import Finding, mean
 from xvcore.report.wording import plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
-from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.attributions import Gradient, IntegratedGradients
 from xvcore.analyses.questions.masking import (
     RANDOM,
@@ -25,6 +24,7 @@ from xvcore.errors import ParameterError
 from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
 from xvcore.models import Classifier, load, outputs_for
 from xvcore.parameters import parameter
+from xvcore.report.findings import Finding, mean
 from xvcore.report.wording import plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings

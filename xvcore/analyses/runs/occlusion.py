@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, MapOver, Results, analyses, image_by_image
-from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import COLOURS
 from xvcore.analyses.questions.occlusion import Occlusion
 from xvcore.analyses.questions.picture_grid import Cell, coloured, named, picture_grid
 from xvcore.analyses.questions.scores import Sample
+from xvcore.report.findings import Finding, mean
 from xvcore.report.wording import decimal, plural
 from xvcore.runs.images import as_bytes, pictures, records
 from xvcore.runs.run import Run

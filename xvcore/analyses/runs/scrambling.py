@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
-from xvcore.analyses.findings import LEVEL, Finding, only_one, p_words
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.scrambling import Scrambling, scrambling_accuracy, scrambling_figure
 from xvcore.comparison.method.resampling import holm
+from xvcore.report.findings import LEVEL, Finding, only_one, p_words
 from xvcore.report.wording import percent
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings

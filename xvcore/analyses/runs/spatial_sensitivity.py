@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, MapOver, Results, analyses, image_by_image
-from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.analyses.questions.picture_grid import Cell, coloured, picture_grid
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.spatial_sensitivity import SpatialSensitivity, agreement, mean_sensitivity
+from xvcore.report.findings import Finding, mean
 from xvcore.report.wording import decimal, plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings

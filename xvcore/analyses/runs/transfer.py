@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_by_image
-from xvcore.analyses.findings import Finding, mean
 from xvcore.analyses.questions.figures import Frame, Series, line_chart
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.transfer import Transfer
+from xvcore.report.findings import Finding, mean
 from xvcore.report.wording import percent, plural
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ImageSettings

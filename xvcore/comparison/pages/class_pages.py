@@ -22,6 +22,7 @@ from xvcore.comparison.pages.class_data import (
     pairs_of,
     read,
 )
+from xvcore.comparison.pages.findings import counts_of, of_class
 from xvcore.comparison.settings import Comparison
 from xvcore.errors import StoreError
 from xvcore.keys import digest
@@ -133,7 +134,9 @@ class ClassPages:
                 files=files,
             )
         paths = {self.entry.page, *(pair.page for pair in pairs), *crops.values(), *files.values()}
-        card = {"problem": problem, **_card(data, pairs, self.draft.cards)}
+        counts = counts_of(class_rows(self.draft.store, self.entry, "part_deletions")) if data.sides else {}
+        found = of_class(pairs, counts, self.topic.class_name)
+        card = {"problem": problem, "told": found, **_card(data, pairs, self.draft.cards)}
         folder = f"{self.entry.folder}/"
         self.draft.site.seal(
             self.entry.folder, {"inputs": inputs, "card": card}, {path.removeprefix(folder) for path in paths}

@@ -8,6 +8,8 @@ import numpy as np
 
 from xvcore.evidence.pages.class_data import ClassEvidence, ImagePages, changing, read_evidence
 from xvcore.evidence.pages.class_pages import EvidenceWriter
+from xvcore.evidence.pages.comparison import comparison_page
+from xvcore.evidence.pages.findings import of_all
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.report.chapters import Chapter, Section
 from xvcore.report.class_pages import ClassSource, write_classes
@@ -52,5 +54,13 @@ def _total(done: Done) -> dict[str, Any]:
 
 
 families.register(PatchEvidence.method)(
-    FamilyPages(package=__name__, title="evidence", folder="evidence/", write=write, block=block)
+    FamilyPages(
+        package=__name__,
+        title="evidence",
+        folder="evidence/",
+        write=write,
+        block=block,
+        findings=of_all,
+        comparison=comparison_page,
+    )
 )

@@ -194,6 +194,11 @@ class ClassEvidence:
         return max((float(np.abs(each.values).max()) for each in self.means if each.values is not None), default=0.0)
 
     @property
+    def image_limit(self) -> float:
+        """Largest absolute value of the images' maps: the ends of the one scale that all have."""
+        return max((each.limit for image in self.images for each in image.maps), default=0.0)
+
+    @property
     def grid(self) -> Grid | None:
         """Where the elements of the maps are."""
         return next((image.own.grid for image in self.images if image.own is not None), None)
@@ -275,10 +280,12 @@ def read_evidence(store: Store, entry: Entry, image_pages: ImagePages, class_nam
         found.setdefault(str(patch.row["origin"]), []).append(patch)
     return ClassEvidence(
         entry,
-        tuple(
-            EvidenceImage(row, names[str(row["image_id"])], _maps(evidence.get(str(row["image_id"]), []), size))
-            for row in predictions
-            if not row["error"]
+        _on_one_scale(
+            [
+                EvidenceImage(row, names[str(row["image_id"])], _maps(evidence.get(str(row["image_id"]), []), size))
+                for row in predictions
+                if not row["error"]
+            ]
         ),
         tuple(failed),
         found,
@@ -294,6 +301,12 @@ def _patches(entry: Entry, rows: Sequence[Row], image_pages: ImagePages, class_n
         page = image_pages.page(entry.network.run_id, class_id, str(row["image_id"]))
         found.append(Patch(row, class_names.get(class_id, class_id), page))
     return found
+
+
+def _on_one_scale(images: Sequence[EvidenceImage]) -> tuple[EvidenceImage, ...]:
+    """Return the images with one limit for all maps, so that colours of the class's pages can be compared."""
+    limit = max((each.limit for image in images for each in image.maps), default=0.0)
+    return tuple(replace(image, maps=tuple(replace(each, limit=limit) for each in image.maps)) for image in images)
 
 
 def _maps(rows: Sequence[Row], size: tuple[int, int]) -> tuple[EvidenceMap, ...]:

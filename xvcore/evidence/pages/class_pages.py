@@ -1,15 +1,17 @@
 """The evidence pages of a class for one network: its strongest patches and mean maps, and a page an image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from xvcore.evidence.pages.class_data import ClassEvidence, EvidenceImage, EvidenceMap, Grid, MeanMap
+from xvcore.evidence.pages.findings import halves, of_class
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.report.class_pages import ClassWriter, Drawn, Face
+from xvcore.report.findings import Told
 from xvcore.report.pictures import Layer, placed, signed
 from xvcore.report.wording import median
 
@@ -95,12 +97,39 @@ class EvidenceWriter(ClassWriter[ClassEvidence, Pictures]):
             "positive": median(_series(self.data.images)),
             "patch_px": _patch_px(self.data.grid),
             "n_images": len(self.data.images),
+            "halves": halves(self.data),
+            "grid": [self.data.grid.rows, self.data.grid.columns] if self.data.grid else None,
             "n_errors": len(self.data.unreadable),
+            "limit": self.data.limit,
+            "image_limit": self.data.image_limit,
+            "size": list(self.data.size),
+            "means": {origin: asdict(layer) for origin, layer in drawn.means.items()},
+        }
+
+    def findings(self) -> list[Told]:
+        """Return in how few patches the evidence is, and whether in the same place."""
+        return of_class(self.data, self.topic.class_name)
+
+    def in_comparison(self, image: EvidenceImage, face: Face) -> dict[str, Any]:
+        """Return picture and map of an image, its logit, and the scale of its map."""
+        own = image.own
+        layer = None if own is None else asdict(placed(self._map_file(image, own), own.grid.area, self.data.size))
+        return {
+            "page": face.page,
+            "picture": face.picture,
+            "size": list(self.data.size),
+            "layer": layer,
+            "logit": None if own is None else own.row["logit"],
+            "correct": image.prediction["correct"],
         }
 
     def _layer(self, image: EvidenceImage, found: EvidenceMap) -> Layer:
-        path = self.put(f"{image.name}.{found.row['target_idx']}.png", signed(found.values, found.limit))
+        path = self._map_file(image, found)
+        self.draft.site.write(path, signed(found.values, found.limit))
         return placed(path, found.grid.area, self.data.size)
+
+    def _map_file(self, image: EvidenceImage, found: EvidenceMap) -> str:
+        return f"{self.folder}/pictures/{image.name}.{found.row['target_idx']}.png"
 
     def _mean(self, mean: MeanMap) -> Layer | None:
         if mean.values is None:

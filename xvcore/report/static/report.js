@@ -128,6 +128,25 @@
     show();
   }
 
+  // Hides the rows of a table of numbers that do not hold all words.
+  function filtered(controls) {
+    const table = document.getElementById(controls.dataset.filter);
+    const rows = Array.from(table.tBodies[0].rows);
+    const texts = rows.map((row) => row.textContent.toLowerCase());
+    const search = controls.querySelector("input[type=search]");
+    const output = controls.querySelector("output");
+    search.addEventListener("input", () => {
+      const words = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      let found = 0;
+      rows.forEach((row, index) => {
+        row.hidden = !words.every((word) => texts[index].includes(word));
+        found += !row.hidden;
+      });
+      output.textContent = found === rows.length ? "" : found + " of " + rows.length;
+    });
+    controls.hidden = false;
+  }
+
   // A table of numbers: what has no value comes last, whichever way it is sorted.
   function sortable(table) {
     const body = table.tBodies[0];
@@ -156,6 +175,7 @@
   views();
   arrows();
   scrollers();
-  document.querySelectorAll(".controls").forEach(table);
+  document.querySelectorAll(".controls[data-for]").forEach(table);
+  document.querySelectorAll(".controls[data-filter]").forEach(filtered);
   document.querySelectorAll("table.sortable").forEach(sortable);
 })();

@@ -7,10 +7,12 @@ from typing import Any
 from xvcore.errors import StoreError
 from xvcore.keys import digest
 from xvcore.report.chapters import Entry, Neighbour, Neighbours, Network
+from xvcore.report.findings import LEVEL
 from xvcore.report.renderer import Renderer
 from xvcore.report.site import Site
 from xvcore.runs.thumbnails import extension, sheet
 from xvcore.store import Store
+from xvcore.units.pages.class_data import RunUnits, read_units
 from xvcore.units.pages.unit_data import (
     PER_PAGE,
     Layer,
@@ -24,6 +26,8 @@ from xvcore.units.settings import TopUnits
 
 N_SAMPLES = 3
 N_SPREAD = 5
+MOST_LISTED = 300
+"""Units in the table of a run; the tables of its layers have all."""
 METHOD = TopUnits.method
 
 
@@ -45,6 +49,8 @@ class UnitsWriter:
     store, site, renderer : where from, where to, and with which templates
     network : the run
     class_names : by class id
+    class_pages : pages of the classes, by class id
+    images : pages that other families have of images, by image id
     code : digest of what makes the pages
     """
 
@@ -53,10 +59,12 @@ class UnitsWriter:
     renderer: Renderer
     network: Network
     class_names: Mapping[str, str]
+    class_pages: Mapping[str, str]
+    images: Mapping[str, str]
     code: str
 
-    def write(self, entries: Sequence[Entry], tabs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """Write the pages that are not right yet, and return what the first page shows of the run.
+    def write(self, entries: Sequence[Entry], tabs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], RunUnits]:
+        """Write the pages that are not right yet; return what the first page shows of the run, and units by class.
 
         Parameters
         ----------
@@ -72,9 +80,14 @@ class UnitsWriter:
         cards = []
         for index, layer in enumerate(layers):
             try:
-                cards.append(self._layer(layer, (around[index], around[index + 2])))
+                near = layers[max(0, index - 1) : index + 2]
+                cards.append(self._layer(layer, (around[index], around[index + 2]), near))
             except StoreError as error:
                 problem = str(error)
+        sheets = {card["layer"]: {int(unit): tuple(files) for unit, files in card["sheets"].items()} for card in cards}
+        n_of_class = {entry.class_id: int(entry.record.get("n_images") or 0) for entry in entries}
+        found = read_units(self.store, self.network, layers, n_of_class, sheets)
+        every = found.every
         statuses = [(entry, entry.status, entry.record.get("error")) for entry in entries]
         text = self.renderer.render(
             f"{METHOD}/run.html",
@@ -82,6 +95,19 @@ class UnitsWriter:
             network=self.network,
             cards=cards,
             problem=problem,
+            classes=[
+                (
+                    self._name(class_id),
+                    self.class_pages[class_id],
+                    sum(each.p_value is not None and each.p_value <= 1 - LEVEL for each in units),
+                    len(units),
+                )
+                for class_id, units in sorted(found.by_class.items(), key=lambda of: self._name(of[0]))
+                if class_id in self.class_pages
+            ],
+            selective=every[:MOST_LISTED],
+            n_responding=len(every),
+            name_of=self._name,
             tabs=[(title, f"{folder}/index.html") for title, folder in tabs],
             n_images=max((int(row["n_images"]) for layer in layers for row in layer.units), default=0),
             n_classes=sum(status == "complete" for _, status, _ in statuses),
@@ -90,7 +116,7 @@ class UnitsWriter:
             ],
         )
         self.site.write(self.page, text)
-        return {
+        card = {
             "problem": problem,
             "page": self.page,
             "n_layers": len(cards),
@@ -100,15 +126,17 @@ class UnitsWriter:
             "samples": _spread([sample for card in cards for sample in card["samples"][:1]]),
             "n_images": max((int(row["n_images"]) for layer in layers for row in layer.units), default=0),
         }
+        return card, found
 
     @property
     def page(self) -> str:
         """The page of the run."""
         return f"{self.network.folder}/index.html"
 
-    def _layer(self, layer: Layer, around: Neighbours) -> dict[str, Any]:
+    def _layer(self, layer: Layer, around: Neighbours, near: Sequence[Layer]) -> dict[str, Any]:
         """Return the card of a layer, its pages written anew unless they are still right."""
-        facts = [self.code, self.network.title, self.network.run_id, str(around)]
+        links = [sorted(self.images.items()), sorted(self.class_pages.items())]
+        facts = [self.code, self.network.title, self.network.run_id, str(around), links]
         names = sorted({str(row["top_class_id"]) for row in layer.units if row["top_class_id"]})
         rows = digest_layer(self.store, self.network, layer)
         inputs = digest([*facts, [self._name(each) for each in names], rows], 16)
@@ -125,7 +153,8 @@ class UnitsWriter:
         for index, first in enumerate(blocks):
             before = Neighbour(pages[index - 1], _span(blocks[index - 1])) if index else around[0]
             after = Neighbour(pages[index + 1], _span(blocks[index + 1])) if index + 1 < len(blocks) else around[1]
-            self._block(layer, first, shown, columns=columns, errors=errors, blocks=blocks, around=(before, after))
+            self._block(layer, first, shown, columns=columns, errors=errors, blocks=blocks,
+                        around=(before, after), near=near)  # fmt: skip
         self._table(layer, shown)
         sheets = [path for each in shown.values() for path in (each.projections, each.crops) if path is not None]
         card = {
@@ -138,6 +167,7 @@ class UnitsWriter:
             "n_pictured": len(shown),
             "has_projections": any(each.projections for each in shown.values()),
             "errors": errors,
+            "sheets": {str(number): [each.projections, each.crops] for number, each in shown.items()},
             "samples": [
                 [each.projections or each.crops, layer.page_of(number) + f"#{each.unit.anchor}", number]
                 for number, each in list(shown.items())[:N_SAMPLES]
@@ -172,6 +202,7 @@ class UnitsWriter:
         errors: Sequence[str],
         blocks: Sequence[int],
         around: Neighbours,
+        near: Sequence[Layer],
     ) -> None:
         page = layer.page_of(first)
         numbers = range(first, first + PER_PAGE)
@@ -187,6 +218,9 @@ class UnitsWriter:
             n_pictured=len(shown),
             dead=[number for number in layer.dead if number in numbers and number <= max(shown, default=-1)],
             name_of=self._name,
+            layers=near,
+            class_pages=self.class_pages,
+            images=self.images,
             columns=columns,
             errors=errors,
             blocks=[(each, layer.page_of(each)) for each in _near(blocks, first)],
@@ -205,6 +239,7 @@ class UnitsWriter:
             layer=layer,
             shown=shown,
             name_of=self._name,
+            class_pages=self.class_pages,
             before=None,
             after=None,
         )

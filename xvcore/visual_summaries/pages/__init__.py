@@ -13,6 +13,7 @@ from xvcore.report.index_page import Card, Cell, Done, Keys, class_block, is_don
 from xvcore.visual_summaries.pages.class_data import ClassData, changing, read_class
 from xvcore.visual_summaries.pages.class_pages import SummaryWriter
 from xvcore.visual_summaries.pages.comparison import comparison_page
+from xvcore.visual_summaries.pages.findings import of_all
 from xvcore.visual_summaries.settings import VisualSummaries
 
 _ENOUGH_FOR_A_HISTOGRAM = 8
@@ -94,5 +95,6 @@ families.register(VisualSummaries.method)(
         block=block,
         lede=lede,
         comparison=comparison_page,
+        findings=of_all,
     )
 )

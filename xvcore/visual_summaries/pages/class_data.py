@@ -43,7 +43,7 @@ CLUSTER_COLUMNS = (
     "worst_drop",
     "worst_baseline",
 )
-PART_COLUMNS = ("cluster_id", "part", "share", "random_share")
+PART_COLUMNS = ("cluster_id", "part", "share", "random_share", "random_purity", "n_regions")
 OTHER_METHODS = {"extremal_perturbation": "extremal perturbations", "rise": "RISE"}
 """Methods of masks besides sparse ones, in words."""
 REJECTIONS = {
@@ -77,7 +77,8 @@ class Cluster:
 
     Parameters
     ----------
-    row : of ``clusters``, with ``share`` and ``random_share`` of ``summary_parts`` where there are some
+    row : of ``clusters``, with ``share``, ``random_share``, ``random_purity`` and
+        ``n_marked`` (regions on annotated images) of ``summary_parts`` where there are some
     shown : regions that make up the summary, the exemplar first
     others : regions that were put beside it and did not agree once aligned
     colour : 0 … 9 for a summary, -1 for a rejected cluster
@@ -332,6 +333,8 @@ def _clusters(rows: Sequence[Row], parts: Sequence[Row], regions: Mapping[int, R
             "part": of_parts.get("part") or row["part"],
             "share": of_parts.get("share"),
             "random_share": of_parts.get("random_share"),
+            "random_purity": of_parts.get("random_purity"),
+            "n_marked": of_parts.get("n_regions"),
         }
         kept = tuple(each for each in members if each.row["kept"])
         others = tuple(each for each in members if not each.row["kept"] and each.row["crop"] is not None)

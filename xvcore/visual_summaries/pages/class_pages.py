@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xvcore.report.class_pages import ClassWriter, Drawn, Face, Piece
+from xvcore.report.findings import Told
 from xvcore.report.pictures import heat, veil
 from xvcore.runs.thumbnails import thumbnail
 from xvcore.visual_summaries.pages.class_data import ClassData, Cluster, ImageView, Region
+from xvcore.visual_summaries.pages.findings import of_class
 from xvcore.visual_summaries.settings import VisualSummaries
 
 N_CROPS = 6
@@ -110,6 +112,10 @@ class SummaryWriter(ClassWriter[ClassData, Pictures]):
             "joint_random": figures["joint_random"],
             "n_parts": None if self.data.n_parts is None else dataclasses.asdict(self.data.n_parts),
         }
+
+    def findings(self) -> list[Told]:
+        """Return what is lost without the summaries, and the parts that they show."""
+        return of_class(self.data, self.topic.class_name)
 
     def in_comparison(self, image: ImageView, face: Face) -> dict[str, Any]:
         """Return the files of an image, and area and drop of its crisp mask."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xvcore.analyses.findings import Estimate, Finding, mean, only_one, p_words, share
+from xvcore.report.findings import Estimate, Finding, mean, only_one, p_words, share
 
 
 def test_a_share_has_wilsons_interval():

@@ -1,12 +1,12 @@
-"""What an analysis found, in sentences that an interval or a test bears.
+"""What was found, in sentences that an interval or a test bears.
 
 A finding says what was measured, with its 95 % interval, beside what it would be if there were nothing to find; whether
 it *holds* follows from these numbers alone. Images are what is drawn by chance: an interval is over them.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,42 @@ class Finding:
         return not self.low <= self.null <= self.high
 
 
+_SMALL = 0.001
+"""Below it a p value is only said to be small."""
+Told = Mapping[str, Any]
+"""A finding on a page: its fields, whether it ``holds``, and the ``page`` with its numbers and images; JSON."""
+
+
+def told(finding: Finding, page: str) -> Told:
+    """Return a finding as pages have it, with the address that shows its numbers."""
+    return {**asdict(finding), "holds": finding.holds, "page": page}
+
+
+def standing(row: Mapping[str, Any]) -> int:
+    """Return what a finding is sorted by: first what holds, then what is not tested, then what does not hold."""
+    return {True: 0, None: 1, False: 2}[row["holds"]]
+
+
+def surest(found: Iterable[Told]) -> list[Told]:
+    """Return findings as they stand: those that chance makes least often first, of these what is farthest from it."""
+    return sorted(found, key=lambda each: (standing(each), max(each["p_value"] or 0.0, _SMALL), -_distance(each)))
+
+
+def _distance(found: Told) -> float:
+    return 0.0 if found["null"] is None else abs(found["value"] - found["null"])
+
+
+def repeated(are_found: Sequence[bool]) -> float:
+    """Return the p value of so many tests of which each finds what is not there at one minus the level of intervals."""
+    n_found = sum(are_found)
+    return float(stats.binomtest(n_found, len(are_found), 1 - LEVEL, "greater").pvalue) if are_found else 1.0
+
+
+def more_often(n_are: int, n: int, chance: float) -> float:
+    """Return the p value of a share: how likely so many of ``n`` independent ones would be by chance."""
+    return float(stats.binomtest(n_are, n, chance, "greater").pvalue) if n else 1.0
+
+
 def share(n_are: int, n: int) -> Estimate:
     """Return a share of independent images with Wilson's interval."""
     ends = stats.binomtest(n_are, n).proportion_ci(LEVEL, "wilson")
@@ -117,4 +153,4 @@ def only_one(n_first: int, n_second: int) -> float:
 
 def p_words(p: float) -> str:
     """Return a p value as a sentence has it."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"p < {_SMALL}" if p < _SMALL else f"p = {p:.3f}"
