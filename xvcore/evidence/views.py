@@ -1,16 +1,28 @@
 """Evidence as a notebook shows it."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xvcore.evidence.method.bagnet_evidence import Evidence
 from xvcore.evidence.method.top_patches import ORIGINS, PatchSummary
-from xvcore.evidence.pages.class_data import Grid
-from xvcore.notebook.figure import FIRST, Figure, Outline, Over, Panel, grounds, muted
+from xvcore.evidence.pages.class_data import (
+    ClassEvidence,
+    EvidenceImage,
+    EvidenceMap,
+    Grid,
+    ImagePages,
+    Patch,
+    read_evidence,
+)
+from xvcore.evidence.settings import PatchEvidence
+from xvcore.notebook.figure import FIRST, Figure, Outline, Over, Panel, grounds, muted, opened
+from xvcore.notebook.seen import ClassView, Layer, Layers, Seen, class_views, rows_shown
 from xvcore.report.pictures import signed
-from xvcore.report.wording import decimal, plural
+from xvcore.report.wording import NONE, decimal, plural
 from xvcore.shown import view
+from xvcore.store.encode import encoded
 
 WORDS = {"class": "images of the class", "others": "images of other classes"}
 
@@ -95,3 +107,75 @@ def grid_of(evidence: Evidence) -> Grid:
     step_x = boxes[0][1][0] - left if columns > 1 else w
     step_y = boxes[1][0][1] - top if rows > 1 else h
     return Grid(rows, columns, left, top, step_x, step_y, w, h, evidence.is_local)
+
+
+def figure_of_class(seen: Seen) -> Figure | None:
+    """Return the strongest patches for a class, its mean maps, and the maps of its first images."""
+    data = _read(seen)
+    if not data.images:
+        return None
+    parts = []
+    for origin, words in WORDS.items():
+        found = [patch for patch in (data.patches or {}).get(origin, ()) if encoded(patch.row["crop"]) is not None]
+        panels = [_patch(patch) for patch in found[: seen.first]]
+        if panels:
+            parts.append(Figure(f"Strongest patches, {words}{rows_shown(found, seen.first)}", panels=tuple(panels)))
+    means = [
+        Panel(
+            np.full((*mean.values.shape, 3), 255, np.uint8),
+            WORDS[mean.origin],
+            f"mean of {plural(mean.n_images, 'image')}: {decimal(mean.mean)} logits",
+            (Over(signed(mean.values, data.limit), (0.0, 0.0, *map(float, mean.values.shape[::-1]))),),
+        )
+        for mean in data.means
+        if mean.values is not None
+    ]
+    if means:
+        parts.append(Figure("Mean evidence", panels=tuple(means), limit=data.limit))
+    mapped = [image for image in data.images if image.own is not None]
+    limit = max((each.limit for image in mapped[: seen.first] if (each := image.own)), default=0.0)
+    drawn = [_mapped(seen, image, data.size, limit) for image in mapped[: seen.first]]
+    if drawn:
+        title = f"{plural(len(mapped), 'map')}{rows_shown(mapped, seen.first)}"
+        parts.append(Figure(title, panels=tuple(drawn), limit=limit))
+    where = ""
+    if data.grid:
+        local = "of which the network saw nothing else" if data.grid.is_local else "nominal: the network saw more"
+        where = f" Patches of {data.grid.w:.0f} × {data.grid.h:.0f} px, {local}."
+    logit = decimal(float(np.mean(data.logits))) if data.logits else NONE
+    words = f"Red speaks for the class, blue against; mean logit {logit} over {plural(len(mapped), 'image')}.{where}"
+    return Figure(f"Evidence, {seen.entry.network.title}", words, parts=tuple(parts))
+
+
+def layers_of_class(seen: Seen) -> dict[str, Layers]:
+    """Return the map over each image, each on its own scale."""
+    maps = {image.image_id: partial(_layer, image.own) for image in _read(seen).images if image.own is not None}
+    return {"evidence": maps} if maps else {}
+
+
+def _read(seen: Seen) -> ClassEvidence:
+    return read_evidence(seen.store, seen.entry, ImagePages(seen.store, seen.section), seen.chapter.class_names)
+
+
+def _patch(patch: Patch) -> Panel:
+    of = "" if patch.row["origin"] == "class" else f" {patch.class_name}"
+    title = str(patch.row["image_id"]).rsplit("/", 1)[-1]
+    return Panel(opened(encoded(patch.row["crop"]) or b""), title, f"{decimal(patch.row['evidence'])} logits{of}")
+
+
+def _layer(of: EvidenceMap, limit: float | None = None) -> Layer:
+    ends = of.limit if limit is None else limit
+    row = of.row
+    most, least = decimal(row["evidence_max"]), decimal(row["evidence_min"])
+    words = f"logit {decimal(row['logit'])}; strongest {most}, weakest {least}"
+    if limit is None:
+        words += f"; full red is {decimal(ends)} logits"
+    return Layer(words, (Over(signed(of.values, ends), of.grid.area),), is_on_grey=True)
+
+
+def _mapped(seen: Seen, image: EvidenceImage, size: tuple[int, int], limit: float) -> Panel:
+    layer = _layer(image.own, limit) if image.own else Layer("no evidence")
+    return Panel(muted(seen.ground(image.image_id, size)), image.title, layer.words, layer.over)
+
+
+class_views.register(PatchEvidence.method)(ClassView(figure_of_class, layers_of_class))

@@ -1,14 +1,20 @@
 """Prototypes and what they add to decisions, as a notebook shows them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from xvcore.notebook.figure import FIRST, Bars, Figure, Outline, Panel, grounds
+from xvcore.notebook.figure import FIRST, Bars, Figure, Outline, Panel, grounds, opened
+from xvcore.notebook.seen import ClassView, Seen, class_views, rows_shown
 from xvcore.prototypes.method.head import Decision
 from xvcore.prototypes.method.strongest_patches import NOBODY, SIDES, StrongestPatches
-from xvcore.report.wording import decimal, plural
+from xvcore.prototypes.pages.class_data import read_prototypes
+from xvcore.prototypes.settings import Prototypes
+from xvcore.query import table
+from xvcore.report.wording import decimal, plural, records
 from xvcore.shown import view
+from xvcore.store.encode import encoded
 
 UNIT = "logits"
 
@@ -93,3 +99,51 @@ def _cell(place: int, map_size: tuple[int, int], size: tuple[int, int]) -> Outli
     (rows, columns), (height, width) = map_size, size
     row, column = divmod(place, columns)
     return Outline.of_box((column * width / columns, row * height / rows, width / columns, height / rows))
+
+
+def figure_of_class(seen: Seen) -> Figure | None:
+    """Return the prototypes that add most to a class, their strongest patches, and the first decisions taken apart."""
+    network = seen.entry.network
+    data = read_prototypes(seen.store, seen.entry, {network.run_id: {}})
+    if not data.images:
+        return None
+    used = data.weights[: seen.first]
+    patches = table(seen.store, "prototypes", run_id=network.run_id)
+    patches = patches[patches["prototype"].isin([row["prototype"] for row in used]) & patches["crop"].notna()]
+    panels = [_strongest_of(row, records(patches)) for row in used]
+    weights = Figure(
+        f"{plural(len(data.weights), 'prototype')} with a weight{rows_shown(data.weights, seen.first)}",
+        panels=tuple(panel for panel in panels if panel is not None),
+        header=("prototype", "adds on the average, in logits", "weight", "images to which it contributes"),
+        rows=tuple(
+            (
+                str(row["prototype"]),
+                decimal(row["mean_contribution"]),
+                decimal(row["weight"]),
+                str(row["n_images"]),
+            )
+            for row in used
+        ),
+    )
+    decided = [(image, image.decisions[0]) for image in data.images if image.decisions]
+    parts = []
+    for image, taken in decided[: seen.first]:
+        bars = Bars(tuple((step.name, step.change) for step in taken.steps), UNIT)
+        title = f"{image.title}: logit {decimal(taken.row['logit'])}"
+        parts.append(Figure(title, panels=(Panel(seen.ground(image.image_id, data.size)),), bars=bars))
+    decisions = Figure(f"{plural(len(decided), 'decision')}{rows_shown(decided, seen.first)}", parts=tuple(parts))
+    words = f"A decision is the sum of what prototypes add; {decimal(data.active, 1)} are active in one on the average."
+    return Figure(f"Prototypes, {network.title}", words, parts=(weights, decisions))
+
+
+def _strongest_of(weight: Mapping[str, Any], patches: Sequence[Mapping[str, Any]]) -> Panel | None:
+    of_it = [row for row in patches if row["prototype"] == weight["prototype"]]
+    of_it.sort(key=lambda row: (row["side"] != "positive", int(row["position"])))
+    if not of_it:
+        return None
+    row = of_it[0]
+    title, said = f"prototype {row['prototype']}", f"its strongest patch, {row['side']}: {decimal(row['value'])}"
+    return Panel(opened(encoded(row["crop"]) or b""), title, said)
+
+
+class_views.register(Prototypes.method)(ClassView(figure_of_class))

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from xvcore.errors import unknown_name
-from xvcore.notebook.figure import FIRST, Figure, Outline, Panel, grounds, pixels_of
-from xvcore.report.wording import decimal, plural
+from xvcore.notebook.figure import FIRST, Figure, Outline, Panel, grounds, opened, pixels_of
+from xvcore.notebook.seen import ClassView, Seen, class_views, rows_shown
+from xvcore.report.wording import decimal, percent, plural
 from xvcore.shown import view
+from xvcore.store.encode import encoded
 from xvcore.units.method.deconvnet import Projections, cut
 from xvcore.units.method.top_activations import UnitTops
+from xvcore.units.pages.unit_data import read_layers, read_top
+from xvcore.units.settings import TopUnits
 
 CONTRAST = 0.995
 """Share of a projection's values that keep their contrast."""
@@ -97,3 +101,41 @@ def figure_of_units(  # noqa: PLR0913  one for each choice
         rows=tuple(rows),
         parts=(Figure(plural(len(counts), "layer"), header=header, rows=tuple(counts)),),
     )
+
+
+def figure_of_class(seen: Seen) -> Figure | None:
+    """Return the units whose strongest images are of a class before all, layer by layer, with their projections."""
+    parts = []
+    n_units = 0
+    for layer in read_layers(seen.store, seen.entry.network):
+        own = [row for row in layer.units if row["top_class_id"] == seen.entry.class_id]
+        n_units += len(own)
+        own.sort(key=lambda row: (-float(row["top_class_share"]), -float(row["act_max"]), int(row["unit"])))
+        top = read_top(seen.store, seen.entry.network, layer) if own else {}
+        panels = []
+        for row in own[: seen.first]:
+            unit = int(row["unit"])
+            said = f"{percent(row['top_class_share'])} of its strongest images; at most {decimal(row['act_max'])}"
+            for place in top.get(unit, ())[:1]:
+                panels.append(Panel(_opened(place["crop"]), f"unit {unit}", said))
+                if encoded(place["projection"]) is not None:
+                    panels.append(Panel(_opened(place["projection"]), f"unit {unit}: projection", "grey is 0"))
+        if own:
+            rows = tuple(
+                (str(row["unit"]), percent(row["top_class_share"]), decimal(row["act_max"]), decimal(row["act_mean"]))
+                for row in own[: seen.first]
+            )
+            header = ("unit", "strongest images of the class", "largest activation", "mean over all images")
+            title = f"{layer.name}: {plural(len(own), 'unit')} of {len(layer.units)}{rows_shown(own, seen.first)}"
+            parts.append(Figure(title, panels=tuple(panels), header=header, rows=rows))
+    if not parts:
+        return None
+    words = "Units whose strongest images are of this class more often than of any other; what they saw, and of what."
+    return Figure(f"{plural(n_units, 'unit')}, {seen.entry.network.title}", words, parts=tuple(parts))
+
+
+def _opened(cell: Any) -> Any:
+    return opened(encoded(cell) or b"")
+
+
+class_views.register(TopUnits.method)(ClassView(figure_of_class))
