@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 from xvcore import version
 
 if TYPE_CHECKING:
+    from xvcore.notebook.leaf import leaf
     from xvcore.notebook.show import show
 
 __version__ = version.VERSION
-__all__ = ["show"]
-_WHERE = {"show": "xvcore.notebook.show"}
+__all__ = ["leaf", "show"]
+_WHERE = {"leaf": "xvcore.notebook.leaf", "show": "xvcore.notebook.show"}
 
 
 def __getattr__(name: str) -> Any:

@@ -125,7 +125,7 @@ def figure_of_class(seen: Seen) -> Figure | None:
             np.full((*mean.values.shape, 3), 255, np.uint8),
             WORDS[mean.origin],
             f"mean of {plural(mean.n_images, 'image')}: {decimal(mean.mean)} logits",
-            (Over(signed(mean.values, data.limit), (0.0, 0.0, *map(float, mean.values.shape[::-1]))),),
+            (Over(signed(mean.values, data.limit), (0.0, 0.0, mean.values.shape[1], mean.values.shape[0])),),
         )
         for mean in data.means
         if mean.values is not None

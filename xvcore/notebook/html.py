@@ -31,20 +31,20 @@ def data_url(data: bytes) -> str:
     return f"data:{Thumbnail('', data).media_type};base64,{base64.b64encode(data).decode()}"
 
 
-def stage(panel: Panel) -> str:
-    """Return a picture with what lies over it, :data:`WIDTH_PX` wide."""
+def stage(panel: Panel, width_px: int = WIDTH_PX) -> str:
+    """Return a picture with what lies over it, so many pixels wide."""
     height, width = panel.size
-    side = WIDTH_PX / width
+    side = width_px / width
     label = escape(panel.title or panel.caption, quote=True)
     inside = [_image(_ground(panel), (0.0, 0.0, width, height), side, is_fine=max(panel.size) <= FINE_PX, alt=label)]
     inside += [_layer(each, side) for each in panel.over]
     if panel.outlines:
         lines = "".join(map(_line, panel.outlines))
         inside.append(
-            f'<svg style="left:0;top:0;width:{WIDTH_PX}px;height:{height * side:.0f}px" '
+            f'<svg style="left:0;top:0;width:{width_px}px;height:{height * side:.0f}px" '
             f'viewBox="0 0 {width} {height}" aria-hidden="true">{lines}</svg>'
         )
-    return f'<span class="stage" style="height:{height * side:.0f}px">{"".join(inside)}</span>'
+    return f'<span class="stage" style="width:{width_px}px;height:{height * side:.0f}px">{"".join(inside)}</span>'
 
 
 def _inside(figure: Figure) -> str:

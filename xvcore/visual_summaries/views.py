@@ -119,7 +119,7 @@ def layers_of_class(seen: Seen) -> dict[str, Layers]:
     return {"mask": masks} if masks else {}
 
 
-def _first_masks(data: ClassData, first: int) -> list[tuple[ImageView, Callable[[], Layer]]]:
+def _first_masks(data: ClassData, first: int) -> Sequence[tuple[ImageView, Callable[[], Layer]]]:
     clusters = {each.row["cluster_id"]: each for each in data.summaries}
     return [(image, partial(_mask_layer, image, clusters)) for image in data.images if image.salient is not None][
         :first
