@@ -74,4 +74,4 @@ class Leaves(anywidget.AnyWidget):
         panel = Panel(ground, image_id, layer.words, layer.over, layer.outlines)
         lost = "" if seen.picture(image_id) is not None else "; its picture is not there any more"
         words = f"<b>{escape(image_id)}</b>{escape(layer.words + lost)}"
-        return f'<figure style="width:440px">{stage(panel, 440)}<figcaption>{words}</figcaption></figure>'
+        return f'<figure style="width:340px">{stage(panel, 340)}<figcaption>{words}</figcaption></figure>'
