@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tour import TOUR, blocks
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLES = [text for text in blocks((ROOT / "README.md").read_text()) if text not in TOUR]
 
 
 def example(words: str) -> str:

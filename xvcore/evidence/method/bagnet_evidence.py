@@ -19,7 +19,7 @@ References
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Literal
@@ -38,6 +38,7 @@ from xvcore.ops.mean_head import TOLERANCE, evidence_of, watched
 from xvcore.ops.memory import in_halves
 from xvcore.ops.patch_grid import PatchGrid
 from xvcore.parameters import check, parameter
+from xvcore.shown import Shown
 from xvcore.types import Images, Targets
 
 Resolution = Literal["decision", "full"]
@@ -46,7 +47,7 @@ LIVE_TENSORS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Shown):
     """Evidence maps of a batch of images.
 
     Parameters
@@ -58,6 +59,7 @@ class Evidence:
         logit
     patches : which patch each element sees; None: no patch but (nearly) all of the image
     input_px : height and width of the images
+    images : what the maps are of, for :meth:`figure` and :meth:`plot`; None where it was let go
     """
 
     values: Float[Tensor, "batch targets rows columns"]
@@ -65,12 +67,15 @@ class Evidence:
     resolution: Resolution
     patches: PatchGrid | None
     input_px: tuple[int, int]
+    images: Images | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def joined(cls, parts: Sequence["Evidence"]) -> "Evidence":
         """Return the evidence of several batches as that of one."""
         values, logits = torch.cat([part.values for part in parts]), torch.cat([part.logits for part in parts])
-        return replace(parts[0], values=values, logits=logits)
+        known = [part.images for part in parts if part.images is not None]
+        images = torch.cat(known) if len(known) == len(parts) else None
+        return replace(parts[0], values=values, logits=logits, images=images)
 
     @property
     def sums_to_logit(self) -> bool:
@@ -157,7 +162,7 @@ class BagNetEvidence:
             if isinstance(classifier.network, BagNet) and self.resolution == "full":
                 patches = classifier.network.layout.patches.dense
                 values = self._full(classifier.network, classifier.preprocessing.normalise(images), targets)
-        return Evidence(values, logits, self.resolution, patches, (images.shape[2], images.shape[3]))
+        return Evidence(values, logits, self.resolution, patches, (images.shape[2], images.shape[3]), images)
 
     def _full(
         self, network: BagNet, images: Images, targets: Int[Tensor, "batch targets"]

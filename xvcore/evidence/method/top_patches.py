@@ -28,6 +28,7 @@ from torch import Tensor
 
 from xvcore.errors import XvError
 from xvcore.parameters import check, parameter
+from xvcore.shown import Shown
 
 Origin = Literal["class", "others"]
 ORIGINS: tuple[Origin, ...] = ("class", "others")
@@ -67,7 +68,7 @@ class TopPatch:
 
 
 @dataclass(frozen=True, slots=True)
-class PatchSummary:
+class PatchSummary(Shown):
     """Strongest patches and mean maps of the images seen so far; on the CPU.
 
     The axis ``origins`` is :data:`ORIGINS`. Empty places have evidence -inf and come last.

@@ -36,6 +36,7 @@ from xvcore.parameters import check, parameter
 from xvcore.prototypes.method.feature_map import FeatureMap
 from xvcore.prototypes.method.pooling import Channels, Peaks, Pooled, drawn, peaks, pooled
 from xvcore.prototypes.method.rotation import Mapping, Rotation
+from xvcore.shown import Shown
 from xvcore.types import Images, Scores
 
 Kind = Literal["infodisent", "preserving"]
@@ -71,7 +72,7 @@ class HeadOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Shown):
     """Decisions taken apart.
 
     Parameters

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from xvcore.errors import XvError
 from xvcore.prototypes.method.pooling import Peaks
+from xvcore.shown import Shown
 
 Side = Literal["positive", "negative"]
 SIDES: tuple[Side, ...] = ("positive", "negative")
@@ -50,7 +51,7 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
-class StrongestPatches:
+class StrongestPatches(Shown):
     """The strongest patches of the images seen so far, on the CPU; values fall along the last axis.
 
     Parameters

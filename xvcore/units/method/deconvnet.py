@@ -41,6 +41,7 @@ from xvcore.ops.receptive_field import AxisField
 from xvcore.ops.relu_rules import BackwardRule, Interception, survey
 from xvcore.ops.taps import UnitLayer, tapped
 from xvcore.parameters import check, parameter
+from xvcore.shown import Shown
 from xvcore.types import Images, Targets
 
 Seeds = Int[Tensor, "seeds 3"]
@@ -51,7 +52,7 @@ work."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Projections:
+class Projections(Shown):
     """Pictures of a batch of activations, cut to what the units see.
 
     Parameters

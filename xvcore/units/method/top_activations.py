@@ -30,6 +30,7 @@ from xvcore.errors import XvError
 from xvcore.models.classifier import Classifier
 from xvcore.ops.taps import Site, UnitLayer, read, unit_layers
 from xvcore.parameters import check, parameter
+from xvcore.shown import Shown
 from xvcore.types import Images
 
 SUM_QUANTUM = 2.0**-24
@@ -43,7 +44,7 @@ Entries = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class UnitTops:
+class UnitTops(Shown):
     """The ranking and the statistics of every unit; rankings of disjoint images can be merged in any order.
 
     Parameters

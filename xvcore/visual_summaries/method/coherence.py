@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xvcore.errors import XvError
 from xvcore.parameters import check, parameter
+from xvcore.shown import Shown
 from xvcore.types import Images
 from xvcore.visual_summaries.method.clustering import Clusters
 from xvcore.visual_summaries.method.dense_flow import DenseFlow, RegionMatch, warp, window
@@ -46,7 +47,7 @@ class ClassImages:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Shown):
     """A cluster as a candidate for a visual summary, accepted or not.
 
     Parameters

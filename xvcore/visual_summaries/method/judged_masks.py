@@ -6,7 +6,7 @@ of it by itself may take nothing away.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, get_args
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from xvcore.models.classifier import Classifier
 from xvcore.ops.coarse_grid import CoarseMaps
 from xvcore.ops.perturb import Baseline, Perturbation, baseline
+from xvcore.shown import Shown
 from xvcore.types import Images, Maps, Probabilities, Targets
 
 KEPT = 0.5
@@ -33,7 +34,7 @@ def binarised(masks: Maps) -> Maps:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedMasks:
+class JudgedMasks(Shown):
     """Two masks of each image, in [0, 1] where 1 keeps a pixel, and what is left of the target's probability.
 
     Parameters
@@ -49,6 +50,7 @@ class JudgedMasks:
     smooth_settled, crisp_settled : whether an image left a stage early, since its loss no longer fell
     smooth_objective, crisp_objective : what each stage minimises, at the masks that it returns; None where a method
         minimises nothing there
+    images : what the masks are of, for :meth:`figure` and :meth:`plot`; None where it was let go
     """
 
     low: CoarseMaps
@@ -65,11 +67,12 @@ class JudgedMasks:
     crisp_settled: Bool[Tensor, " batch"]
     smooth_objective: Float[Tensor, " batch"] | None
     crisp_objective: Float[Tensor, " batch"] | None
+    images: Images | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     @classmethod
     def joined(cls: type[MasksT], parts: Sequence[MasksT]) -> MasksT:
         """Return the masks of several batches as those of one."""
-        values = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        values = {each.name: [getattr(part, each.name) for part in parts] for each in fields(cls)}
         joined: dict[str, Any] = {name: None if each[0] is None else torch.cat(each) for name, each in values.items()}
         return cls(**joined)
 
@@ -152,6 +155,7 @@ class Judge:
             "crisp_settled": never,
             "smooth_objective": None,
             "crisp_objective": None,
+            "images": self.images,
         }
 
 

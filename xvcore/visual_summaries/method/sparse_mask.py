@@ -292,6 +292,7 @@ class SparseMask:
             crisp_settled=crisp_iterations < self.crisp_steps,
             smooth_objective=torch.stack(prob_smooth).mean(dim=0) + smoothing.penalty(low),
             crisp_objective=torch.stack(prob_soft).mean(dim=0) + hardening.penalty(crisp),
+            images=images,
         )
 
     def _prepared(self, classifier: Classifier) -> Classifier:
