@@ -1,5 +1,6 @@
 """What a family, or an analysis, does with a class: stages in their order, and what they leave."""
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -125,8 +126,19 @@ class Pipeline:
     order: int = 100
 
 
-pipelines: Registry[Pipeline] = Registry("method", "xvcore.*.pipeline")
+pipelines: Registry[Pipeline] = Registry("method", "xvcore.*.pipeline", is_final=True)
 """The pipeline of each family and analysis, under the name that its settings give."""
+
+
+def import_pipeline(settings: type[Any]) -> None:
+    """Import the pipeline that lies beside the settings of a family: no other family need be imported for its runs.
+
+    Where there is none beside them, all are imported as soon as one is asked for.
+    """
+    package, _, _ = settings.__module__.rpartition(".")
+    module = f"{package}.pipeline"
+    if package and importlib.util.find_spec(module):
+        importlib.import_module(module)
 
 
 def needed(method: str) -> tuple[str, ...]:
