@@ -14,6 +14,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -83,11 +84,11 @@ def main() -> None:
             settings = SETTINGS[method]() if asked.pictures else replaced(SETTINGS[method](), BARE[method])
             loops, runs = [], []
             for _ in range(asked.rounds):
-                loops.append(timed(lambda: loop(classifier, images, rows)))
+                loops.append(timed(partial(loop, classifier, images, rows)))
                 with tempfile.TemporaryDirectory() as folder:
                     request = command.request.filled(settings, models=[model], store=folder, **options)
                     opened.cache_clear()
-                    runs.append(timed(lambda: orchestration.run(command.flow, request)))
+                    runs.append(timed(partial(orchestration.run, command.flow, request)))
             (loop_clock, loop_cpu), (clock, cpu) = (tuple(map(min, zip(*each, strict=True))) for each in (loops, runs))
             print(
                 f"| {method}, {network} | {n_images} | {n_images / loop_clock:.1f} | {n_images / clock:.1f} | "
