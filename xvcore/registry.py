@@ -19,10 +19,12 @@ class Registry(Generic[Entry]):
     kind : what an entry is, for messages, e.g. ``"method"``
     patterns : dotted names with ``*`` of the modules that register entries: ``"xvcore.data.*"`` those of a package,
         ``"xvcore.*.tables"`` that one of each folder, and of each plug-in (:mod:`xvcore.plugins`) that is a package
+    is_final : whether nothing amends an entry once it is there, so that the other modules need not be imported for it
     """
 
-    def __init__(self, kind: str, *patterns: str) -> None:
+    def __init__(self, kind: str, *patterns: str, is_final: bool = False) -> None:
         self.kind = kind
+        self._is_final = is_final
         self._patterns = patterns
         self._entries: dict[str, Entry] = {}
         self._changes: dict[str, list[Callable[[Entry], Entry]]] = {}
@@ -46,23 +48,25 @@ class Registry(Generic[Entry]):
 
     def amend(self, name: str, change: Callable[[Entry], Entry]) -> None:
         """Replace an entry by what ``change`` makes of it: now, if it is there, else as soon as it is."""
+        if self._is_final:
+            raise XvError(f"{self.kind} {name!r} cannot be amended: entries of this registry are final")
         self._changes.setdefault(name, []).append(change)
         if name in self._entries:
             self._entries[name] = change(self._entries[name])
 
     def __getitem__(self, name: str) -> Entry:
-        self._load()
+        self._load_for(name)
         if name not in self._entries:
             raise self.unknown(name, self._entries)
         return self._entries[name]
 
     def get(self, name: str) -> Entry | None:
         """Return the entry of a name, None where there is none."""
-        self._load()
+        self._load_for(name)
         return self._entries.get(name)
 
     def __contains__(self, name: object) -> bool:
-        self._load()
+        self._load_for(name)
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
@@ -73,6 +77,10 @@ class Registry(Generic[Entry]):
         """Return the error for a name that is not known, with the near ones and the plug-ins that might have had it."""
         failed = [f"plug-in {plugin} could not be imported ({reason})" for plugin, reason in plugins.problems().items()]
         return UnknownNameError("; ".join([str(unknown_name(self.kind, name, known)), *failed]))
+
+    def _load_for(self, name: object) -> None:
+        if not (self._is_final and name in self._entries):
+            self._load()
 
     def _load(self) -> None:
         if self._is_loaded:

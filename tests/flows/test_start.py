@@ -1,4 +1,4 @@
-"""What commands load before they begin: reading tables takes neither torch nor Prefect."""
+"""What commands load: reading tables takes neither torch nor Prefect, a family not what only others need."""
 
 import subprocess
 import sys
@@ -30,5 +30,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_commands_that_read_tables_start_without_networks_and_flows(store, words, tmp_path):
     command = [sys.executable, "-c", RUN.format(heavy=set(HEAVY)), *words, "--store", store.url]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].split() == ["loaded:"]
+
+
+OTHERS = ("prefect", "torch._dynamo", "sklearn", "scipy.stats", "numba", "timm", "xvcore.comparison.pipeline")
+
+
+@pytest.mark.parametrize(
+    ("command", "network"), [("evidence", "partbirds_bagnet17"), ("units", "partbirds_narrow")], ids=str
+)
+def test_a_family_is_run_without_what_only_others_need(tmp_path, command, network):
+    words = ["--dataset", "partbirds?classes=2&images=1", "--class-map", "plain=0", "--classes", "plain"]
+    words += ["--model", f"{network}@random?classes=3", "--device", "cpu", "--store", str(tmp_path / "store")]
+    program = [sys.executable, "-c", RUN.format(heavy=set(OTHERS)), command, *words]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1].split() == ["loaded:"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from xvcore.evidence.settings import PatchEvidence
-from xvcore.evidence.stages.explain import explain, gather_patches
+from xvcore.evidence.stages.explain import Explained, explain, gather_patches
 from xvcore.evidence.stages.sums import PATCH_SUMS
 from xvcore.runs.images import records
 from xvcore.runs.pipeline import predicted
@@ -43,7 +43,7 @@ pipelines.register(PatchEvidence.method)(
     Pipeline(
         settings=PatchEvidence,
         order=2,
-        stages=(PREDICT_DISTINCT, Stage("explain", "evidence", explain, summary=PATCH_SUMS)),
+        stages=(PREDICT_DISTINCT, Stage("explain", "evidence", explain, summary=PATCH_SUMS, looker=Explained)),
         count=predicted,
         gather=gather_patches,
         gathers_by="class",

@@ -2,7 +2,8 @@
 
 torchvision 0.29 imports ``torch._dynamo`` for one function, of which its own comment says that it is there to avoid
 that. While torchvision is imported a module stands in for it that has this function, and gets the compiler when it is
-called, or when anything else is asked for.
+called, or when anything else is asked for. torch itself imports its compiler where a tensor without memory is drawn:
+there :class:`Undrawn` draws nothing.
 """
 
 import importlib
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 COMPILER = "torch._dynamo"
 UTILITIES = f"{COMPILER}.utils"
@@ -50,7 +54,19 @@ def compiler_later() -> Iterator[None]:
         _step_aside()
 
 
+class Undrawn(TorchFunctionMode):
+    """Leaves tensors without memory as they are where they would be drawn: there is nothing to be filled."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", None) == nn.init.__name__:
+            filled = args[0] if args else named["tensor"]
+            if filled.is_meta:
+                return filled
+        return func(*args, **named)
+
+
 with compiler_later():
     from torchvision import models
 
-__all__ = ["compiler_later", "models"]
+__all__ = ["Undrawn", "compiler_later", "models"]

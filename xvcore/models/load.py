@@ -46,6 +46,8 @@ MAX_SCALE = 65_535.0
 WHITE_OF_BYTES = 255.0
 LARGEST_SHARE = 0.99
 """Standard deviations below it are shares of white, or factors by which pixels are multiplied."""
+TRIED_PX = 512 * 512
+"""Largest image on which a network is tried to find whether it takes the size."""
 N_SHOWN = 4
 """Number of published versions that a message spells out."""
 
@@ -471,10 +473,16 @@ def _check_input(address: Address, loaded: _Loaded, preprocessing: Preprocessing
 
 
 def _why_not(network: nn.Module, size: tuple[int, int]) -> Exception | None:
-    """Return why a network cannot take images of a size, or None; a forward pass without memory tells."""
-    network = copy.deepcopy(network).to("meta").eval()
+    """Return why a network cannot take images of a size, or None; a forward pass tells.
+
+    One without memory for large images; torch imports its compiler for such a pass, which takes longer than a small
+    one.
+    """
+    device = "meta" if math.prod(size) > TRIED_PX else "cpu"
+    network = copy.deepcopy(network).to(device).eval()
     try:
-        network(torch.empty(1, 3, *size, device="meta"))
+        with torch.no_grad():
+            network(torch.zeros(1, 3, *size, device=device))
     except (RuntimeError, ValueError, AssertionError) as error:
         return error
     return None

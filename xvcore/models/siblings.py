@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xvcore.errors import XvError
 from xvcore.models import timm, torchvision
 from xvcore.models.architecture import Architecture
+from xvcore.models.lean import Undrawn
 from xvcore.models.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def _found(
     for name in near(architecture.name):
         try:
             other = timm.architecture(name) if name.startswith(timm.PREFIX) else torchvision.architecture(name)
-            with torch.device("meta"):
+            with Undrawn(), torch.device("meta"):
                 fits = _layout(other.build(n_classes)) == layout
             differences = tuple(_differences(architecture, network, other, n_classes)) if fits else ()
         except (XvError, RuntimeError, NotImplementedError, ValueError, TypeError) as error:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from xvcore.errors import WeightsError
 from xvcore.models.architecture import Architecture, StateDict
+from xvcore.models.lean import Undrawn
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ def head_axes(build: Callable[[int], nn.Module], n_classes: int) -> tuple[dict[s
     layer need be known.
     """
     try:
-        with torch.device("meta"):
+        with Undrawn(), torch.device("meta"):
             one, other = (_quietly(build, count).state_dict() for count in (n_classes, n_classes + 1))
     except (NotImplementedError, RuntimeError):  # RegNet computes its widths with tensors
         one, other = (_quietly(build, count).state_dict() for count in (n_classes, n_classes + 1))

@@ -111,6 +111,10 @@ class Elementwise(TorchDispatchMode):
     hear : is told of functions that were made by hand
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, to tell it to leave this mode alone
+
     def __init__(self, image: Tensor, hear: Hear) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._hear = hear

@@ -44,10 +44,10 @@ def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
             path=row["path"],
             class_id=class_id,
             sha256=row["sha256"],
-            n_bytes=None if pd.isna(row["n_bytes"]) else int(row["n_bytes"]),
+            n_bytes=row["n_bytes"],
             error=row["error"],
         )
-        for row in records(run.store.read("manifest", run.run_id, class_id))
+        for row in run.store.read_arrow("manifest", run.run_id, class_id).to_pylist()
     ]
 
 

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-import pandas as pd
 import torch
 
 from xvcore.errors import DamagedError, StoreError, XvError
 from xvcore.runs import summaries
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
-from xvcore.runs.images import DecodedClass, are_copies, records
+from xvcore.runs.images import DecodedClass, are_copies
 from xvcore.runs.run import (
     Progress,
     Run,
@@ -334,10 +333,11 @@ def _record(run: Run[Settings], class_id: str) -> dict[str, Any]:
     if not run.store.has("class_runs", run.run_id, class_id):
         return {}
     try:
-        rows = records(run.store.read("class_runs", run.run_id, class_id))
+        rows = run.store.read_arrow("class_runs", run.run_id, class_id).to_pylist()
     except DamagedError:
         return {}
-    return {name: None if pd.isna(value) else value for name, value in rows[0].items()}
+    record: dict[str, Any] = rows[0]
+    return record
 
 
 def _write_record(run: Run[Settings], class_id: str, record: dict[str, Any]) -> None:

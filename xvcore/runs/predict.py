@@ -8,6 +8,7 @@ import torch
 
 from xvcore.data import Batch
 from xvcore.ops.probability import n_not_finite, ranks
+from xvcore.runs.along import Along
 from xvcore.runs.images import COPY, batches, frozen_manifest
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.settings import Settings
@@ -77,14 +78,19 @@ def _predict(
     listed = frozen_manifest(run, class_id)
     seen: dict[str, dict[str, Any]] = {}
     copied: dict[str, str] = {}
+    along = Along(run, class_id)
     for batch in batches(run, class_id):
-        seen.update(_predicted(run, batch, target))
-        copied |= copies.of_batch(batch) if copies else {}
+        found = _predicted(run, batch, along, target)
+        of_batch = copies.of_batch(batch) if copies else {}
+        for image_id, first in of_batch.items():
+            if not found[image_id].get("error"):
+                found[image_id]["skipped"] = f"{COPY}{first}"
+        if batch.image_ids:
+            along.take(batch, found)
+        seen.update(found)
+        copied |= of_batch
         if progress:
             progress(len(seen), len(listed))
-    for image_id, first in copied.items():
-        if not seen[image_id].get("error"):
-            seen[image_id]["skipped"] = f"{COPY}{first}"
     if copied:
         named = ", ".join(f"{image_id} (as {first})" for image_id, first in list(copied.items())[:NAMED])
         more = ", …" if len(copied) > NAMED else ""
@@ -104,15 +110,16 @@ def _predict(
         for row in listed
     ]
     run.store.write("predictions", run.run_id, class_id, rows)
+    along.keep()
     return len(rows)
 
 
-def _predicted(run: Run[Settings], batch: Batch, target: int | None) -> dict[str, dict[str, Any]]:
+def _predicted(run: Run[Settings], batch: Batch, along: Along, target: int | None) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {image_id: {"error": message} for image_id, message in batch.failures}
     if not batch.image_ids:
         return rows
+    scores = along.scores(batch)
     with torch.inference_mode():
-        scores = run.classifier.logits(batch.images.to(run.classifier.device))
         probabilities, index = scores.softmax(dim=1).float().cpu(), scores.argmax(dim=1).tolist()
         places = None if target is None else ranks(scores, torch.full((len(scores),), target)).tolist()
     lost = n_not_finite(scores).tolist()

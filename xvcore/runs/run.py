@@ -21,7 +21,7 @@ from xvcore.models.labels import check_map, known_outputs
 from xvcore.parameters import as_dict
 from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
-from xvcore.runs.stage import DONE, needed
+from xvcore.runs.stage import DONE, import_pipeline, needed
 from xvcore.runs.whole import is_whole, joined_parts, unknown_classes
 from xvcore.store import SCHEMAS, Store
 from xvcore.store.frame import data_frame
@@ -127,6 +127,7 @@ def open_run(spec: RunSpec[Settings_co], classifier: Classifier | None = None) -
     XvError
         Whatever cannot be found or does not fit, with the value seen and the values allowed.
     """
+    import_pipeline(type(spec.settings))
     dataset = open_dataset(spec.dataset)
     check_map(dict(spec.class_map), dataset.classes)
     device = device_of(spec.device)

@@ -1,14 +1,17 @@
 """What a family, or an analysis, does with a class: stages in their order, and what they leave."""
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pandas as pd
 
+from xvcore.data import Batch
 from xvcore.registry import Registry
 from xvcore.runs.thumbnails import Thumbnail
 from xvcore.store.schema import Growth
+from xvcore.types import Scores
 
 if TYPE_CHECKING:
     from xvcore.runs.run import Progress, Run
@@ -42,6 +45,21 @@ class Summary:
     older: Callable[["Run[Any]", str], Any]
 
 
+class Looker(Protocol):
+    """Does the work of a stage on passes of the network over batches, whoever asked for the pass: *predict*, or itself.
+
+    For each batch first :meth:`look`, then :meth:`take`.
+    """
+
+    def look(self, batch: Batch) -> Scores:
+        """Return the network's scores of a batch, and remember what is needed of the pass."""
+        ...
+
+    def take(self, kept: Sequence[int], predicted: Sequence[int]) -> None:
+        """Take over the images of the batch that count: places in the batch, and the output that each is taken for."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A verb and the tables that it writes; where the class has them whole, the stage is done.
@@ -57,6 +75,7 @@ class Stage:
     drafts : tables that it keeps while it works, and removes at the end
     alters : tables of an earlier stage that it writes anew: what lies between cannot be done again from them
     summary : what it adds to, before it writes ``table``
+    looker : begins it for a class on the passes that *predict* makes, where it comes next; see :func:`looked_along`
     """
 
     verb: str
@@ -67,6 +86,7 @@ class Stage:
     drafts: tuple[str, ...] = ()
     alters: tuple[str, ...] = ()
     summary: Summary | None = None
+    looker: Callable[["Run[Any]", str], Looker] | None = None
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -125,8 +145,19 @@ class Pipeline:
     order: int = 100
 
 
-pipelines: Registry[Pipeline] = Registry("method", "xvcore.*.pipeline")
+pipelines: Registry[Pipeline] = Registry("method", "xvcore.*.pipeline", is_final=True)
 """The pipeline of each family and analysis, under the name that its settings give."""
+
+
+def import_pipeline(settings: type[Any]) -> None:
+    """Import the pipeline that lies beside the settings of a family: no other family need be imported for its runs.
+
+    Where there is none beside them, all are imported as soon as one is asked for.
+    """
+    package, _, _ = settings.__module__.rpartition(".")
+    module = f"{package}.pipeline"
+    if package and importlib.util.find_spec(module):
+        importlib.import_module(module)
 
 
 def needed(method: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from xvcore.store.encode import encoded
 from xvcore.units.query.layers import scanned_layers
 from xvcore.units.settings import TopUnits
 from xvcore.units.stages.rankings import UNIT_SUMS
-from xvcore.units.stages.scan import gather_units, scan
+from xvcore.units.stages.scan import Scanned, gather_units, scan
 
 N_LAYERS, N_TOP = 6, 9
 """Layers from which a unit is shown, and activations that are shown of it."""
@@ -61,7 +61,7 @@ pipelines.register(TopUnits.method)(
     Pipeline(
         settings=TopUnits,
         order=3,
-        stages=(PREDICT_DISTINCT, Stage("scan", None, scan, summary=UNIT_SUMS)),
+        stages=(PREDICT_DISTINCT, Stage("scan", None, scan, summary=UNIT_SUMS, looker=Scanned)),
         count=predicted,
         gather=gather_units,
         pictures=strong_units,

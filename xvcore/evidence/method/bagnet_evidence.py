@@ -34,12 +34,12 @@ from xvcore.methods import methods
 from xvcore.models.bagnet import BagNet
 from xvcore.models.classifier import Classifier
 from xvcore.ops.full_precision import full_precision
-from xvcore.ops.mean_head import TOLERANCE, evidence_of, watched
+from xvcore.ops.mean_head import TOLERANCE, MeanHead, evidence_of, watched
 from xvcore.ops.memory import in_halves
 from xvcore.ops.patch_grid import PatchGrid
 from xvcore.parameters import check, parameter
 from xvcore.shown import Shown
-from xvcore.types import Images, Targets
+from xvcore.types import Images, Scores, Targets
 
 Resolution = Literal["decision", "full"]
 LIVE_TENSORS = 4
@@ -148,14 +148,20 @@ class BagNetEvidence:
             raise XvError(f"evidence at full resolution needs a BagNet; {classifier.name} is none")
         return Evidence.joined(in_halves(partial(self._of_batch, classifier), images, chosen))
 
+    @torch.no_grad()
+    def look(self, classifier: Classifier, images: Images) -> "Pass":
+        """Return a pass over images, of which the evidence at the decision can be asked once the scores are known.
+
+        Raises
+        ------
+        XvError, ParameterError, torch.OutOfMemoryError
+            As a call.
+        """
+        return Pass(classifier, in_halves(partial(_watched, classifier), images), (images.shape[2], images.shape[3]))
+
     def _of_batch(self, classifier: Classifier, images: Images, targets: Int[Tensor, "batch targets"]) -> Evidence:
         with full_precision(images.device.type):
-            try:
-                head = watched(classifier.logits, images)
-            except ParameterError:
-                raise
-            except XvError as error:
-                raise XvError(f"no exact evidence in {classifier.name}: {error}") from error
+            head = _watched(classifier, images)
             values, logits = head.evidence(targets), head.logits.gather(1, targets)
             _compare(values, logits, classifier.name)
             patches = classifier.architecture.patches
@@ -187,6 +193,55 @@ class BagNetEvidence:
         bytes_of_pixel = LIVE_TENSORS * network.fc.in_features * item_bytes
         seen = int((self.tile_mib * 2**20 / bytes_of_pixel) ** 0.5)
         return max(seen - network.layout.patch_px + 1, network.layout.patch_px)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pass:
+    """A pass over a batch, watched.
+
+    Parameters
+    ----------
+    classifier : whose
+    heads : its end, for the whole batch or for parts of it in order
+    input_px : height and width of the images
+    """
+
+    classifier: Classifier
+    heads: Sequence[MeanHead]
+    input_px: tuple[int, int]
+
+    @property
+    def logits(self) -> Scores:
+        """What the network said."""
+        return torch.cat([head.logits for head in self.heads])
+
+    @torch.no_grad()
+    def evidence(self, targets: Int[Tensor, "batch targets"], kept: Sequence[int]) -> Evidence:
+        """Return the evidence at the decision for each image's targets, of the images at the places ``kept``.
+
+        Raises
+        ------
+        XvError
+            Its mean is not the logit.
+        """
+        sizes = [len(head.logits) for head in self.heads]
+        parts = list(zip(self.heads, targets.split(sizes), strict=True))
+        with full_precision(targets.device.type):
+            values = torch.cat([head.evidence(of_head) for head, of_head in parts])[kept]
+            logits = torch.cat([head.logits.gather(1, of_head) for head, of_head in parts])[kept]
+            if kept:
+                _compare(values, logits, self.classifier.name)
+        return Evidence(values, logits, "decision", self.classifier.architecture.patches, self.input_px)
+
+
+def _watched(classifier: Classifier, images: Images) -> MeanHead:
+    try:
+        with full_precision(images.device.type):
+            return watched(classifier.logits, images)
+    except ParameterError:
+        raise
+    except XvError as error:
+        raise XvError(f"no exact evidence in {classifier.name}: {error}") from error
 
 
 def _tiles(size: int, side: int) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """Stage *explain*: what every patch says for the class; images, predictions → evidence, patch_sums."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +9,15 @@ from torch import Tensor
 
 from xvcore.data import Batch
 from xvcore.errors import LabelError
-from xvcore.evidence.method.bagnet_evidence import Evidence
+from xvcore.evidence.method.bagnet_evidence import Evidence, Pass
 from xvcore.evidence.method.top_patches import ORIGINS, PatchSummary, TopPatch, crop
 from xvcore.evidence.settings import PatchEvidence
-from xvcore.runs.images import as_bytes, batches, image_numbers, passed_images, pictures
+from xvcore.runs.along import looked
+from xvcore.runs.images import as_bytes, image_numbers, pictures
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.summaries import keep, whole
 from xvcore.store.encode import map_cell, picture
+from xvcore.types import Scores
 
 PatchPlace = tuple[int, tuple[float, float, float, float]]
 """Image number and box."""
@@ -47,37 +49,60 @@ def explain(run: Run[PatchEvidence], class_id: str, progress: Progress | None = 
 
     ``evidence`` is written last: it says that the stage is done.
     """
-    image_ids = passed_images(run, class_id)
-    targets = targets_of(run)
-    own = list(targets).index(class_id)
-    outputs = torch.tensor(list(targets.values()))
-    numbers = image_numbers(run, class_id)
-    predicted = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "pred_idx"])
-    prediction = dict(zip(predicted["image_id"], predicted["pred_idx"], strict=True))
-    decision = replace(run.settings.evidence, resolution="decision")
-    rows: list[dict[str, Any]] = []
-    summary: PatchSummary | None = None
-    n_done = 0
-    for batch in batches(run, class_id, image_ids) if image_ids else ():
-        images = batch.images.to(run.classifier.device)
-        foremost = torch.tensor([int(prediction[each]) for each in batch.image_ids])
-        asked = torch.cat([outputs.expand(len(images), -1), foremost[:, None]], dim=1).to(images.device)
-        found = decision(run.classifier, images, asked)
-        members = torch.zeros(len(images), len(targets), dtype=torch.bool)
-        members[:, own] = True
-        of_batch = torch.tensor([numbers[each] for each in batch.image_ids])
-        strongest = run.settings.top_patches.of_batch(found.values[:, :-1], of_batch, members)
-        summary = summary.merge(strongest) if summary else strongest
-        places = (own, len(targets))  # of the class and of the prediction
-        if run.settings.evidence != decision:  # maps of another resolution need a pass of their own
-            found, places = run.settings.evidence(run.classifier, images, asked[:, list(places)]), (0, 1)
-        rows.extend({**run.keys(class_id), **row} for row in _maps(run, batch, asked[:, [own, -1]], found, places))
-        n_done += len(batch.image_ids)
-        if progress:
-            progress(n_done, len(image_ids))
-    keep(run, class_id, summary)
-    run.store.write("evidence", run.run_id, class_id, rows)
-    return n_done
+    found, n_images = looked(run, class_id, Explained, progress)
+    keep(run, class_id, found.summary)
+    run.store.write("evidence", run.run_id, class_id, found.rows)
+    return n_images
+
+
+class Explained:
+    """Rows of ``evidence`` and the strongest patches of the images of a class, batch by batch.
+
+    Parameters
+    ----------
+    run : the run
+    class_id : of the class
+    """
+
+    def __init__(self, run: Run[PatchEvidence], class_id: str) -> None:
+        targets = targets_of(run)
+        self.rows: list[dict[str, Any]] = []
+        self.summary: PatchSummary | None = None
+        self._run, self._class_id = run, class_id
+        self._own, self._outputs = list(targets).index(class_id), torch.tensor(list(targets.values()))
+        self._numbers = image_numbers(run, class_id)
+        self._decision = replace(run.settings.evidence, resolution="decision")
+        self._at_work: tuple[Batch, Tensor, Pass]
+
+    def look(self, batch: Batch) -> Scores:
+        """Make the pass of a batch and return the scores."""
+        images = batch.images.to(self._run.classifier.device)
+        self._at_work = batch, images, self._decision.look(self._run.classifier, images)
+        return self._at_work[2].logits
+
+    def take(self, kept: Sequence[int], predicted: Sequence[int]) -> None:
+        """Add the images of the batch that count, given the output that each is taken for."""
+        if not kept:
+            return
+        settings, classifier = self._run.settings, self._run.classifier
+        batch, images, seen = self._at_work
+        image_ids = [batch.image_ids[place] for place in kept]
+        foremost = torch.zeros(len(images), 1, dtype=torch.long)
+        foremost[list(kept), 0] = torch.tensor(list(predicted))
+        asked = torch.cat([self._outputs.expand(len(images), -1), foremost], dim=1).to(images.device)
+        found = seen.evidence(asked, kept)
+        asked = asked[list(kept)]
+        members = torch.zeros(len(kept), len(self._outputs), dtype=torch.bool)
+        members[:, self._own] = True
+        numbers = torch.tensor([self._numbers[each] for each in image_ids])
+        strongest = settings.top_patches.of_batch(found.values[:, :-1], numbers, members)
+        self.summary = self.summary.merge(strongest) if self.summary else strongest
+        places = (self._own, len(self._outputs))  # of the class and of the prediction
+        if settings.evidence != self._decision:  # maps of another resolution need a pass of their own
+            found, places = settings.evidence(classifier, images[list(kept)], asked[:, list(places)]), (0, 1)
+        keys = self._run.keys(self._class_id)
+        rows = _maps(image_ids, asked[:, [self._own, -1]], found, places, is_both=settings.prediction_too)
+        self.rows.extend({**keys, **row} for row in rows)
 
 
 def gather_patches(run: Run[PatchEvidence]) -> None:
@@ -120,15 +145,15 @@ def gather_patches(run: Run[PatchEvidence]) -> None:
 
 
 def _maps(
-    run: Run[PatchEvidence], batch: Batch, outputs: Tensor, found: Evidence, places: tuple[int, int]
+    image_ids: Sequence[str], outputs: Tensor, found: Evidence, places: tuple[int, int], *, is_both: bool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the row of each image's class and, where it is another and asked for, of its prediction.
+    """Yield the row of each image's class and, where it is another and asked for (``is_both``), of its prediction.
 
     ``outputs`` (images, 2) are the class's and the predicted output, ``places`` where their evidence is in ``found``.
     """
-    for index, image_id in enumerate(batch.image_ids):
+    for index, image_id in enumerate(image_ids):
         target, foremost = outputs[index].tolist()
-        kinds = ("label", "prediction") if run.settings.prediction_too and foremost != target else ("label",)
+        kinds = ("label", "prediction") if is_both and foremost != target else ("label",)
         for output, place, kind in zip((target, foremost), places, kinds, strict=False):
             values = found.values[index, place].cpu()
             yield {

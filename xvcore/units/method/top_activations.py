@@ -28,10 +28,10 @@ from torch import Tensor
 
 from xvcore.errors import XvError
 from xvcore.models.classifier import Classifier
-from xvcore.ops.taps import Site, UnitLayer, read, unit_layers
+from xvcore.ops.taps import Site, UnitLayer, tapped, unit_layers
 from xvcore.parameters import check, parameter
 from xvcore.shown import Shown
-from xvcore.types import Images
+from xvcore.types import Images, Scores
 
 SUM_QUANTUM = 2.0**-24
 """Maxima are summed in multiples of it: such sums are exact up to 5e8, hence do not depend on the order."""
@@ -239,7 +239,7 @@ class TopActivations:
     """Finds the strongest activations of every unit in one pass over the images.
 
     The state stays on the network's device, and maps are reduced there as they come up: nothing of them is kept or
-    copied. On a CPU the place of a maximum is looked for only where the maximum enters the ranking, which soon is rare.
+    copied. On a GPU the place of a maximum is looked for only where the maximum enters the ranking, which soon is rare.
     """
 
     kept: int = parameter(40, "Images kept per unit, more than are shown so that bad ones can be left out", ge=1)
@@ -290,18 +290,39 @@ class TopActivations:
             raise XvError(f"{len(images)} images numbered {order[:9]} …: expected distinct numbers, at least 0")
         if not order:
             return before
-        found = _Candidates(before, numbers.to(before.images), is_later=order[0] > before.last_image)
-        read(classifier.network, classifier.logits, images, before.layers, found.take)
-        return found.ranked(order)
+        return self.look(classifier, images, numbers, before).ranked()
+
+    @torch.no_grad()
+    def look(
+        self, classifier: Classifier, images: Images, numbers: Int[Tensor, " batch"], before: UnitTops
+    ) -> "Candidates":
+        """Return what a pass over a batch adds to rankings; which images count may be told afterwards.
+
+        Parameters
+        ----------
+        classifier, images, before : as for a call of :meth:`of_batch`
+        numbers : distinct, at least 0
+        """
+        found = Candidates(before, numbers.to(before.images))
+        with tapped(classifier.network, before.layers, found.take):
+            found.logits = classifier.logits(images)
+        return found
 
 
-class _Candidates:
-    """The maxima of one batch, layer by layer."""
+class Candidates:
+    """The maxima of one batch, layer by layer.
 
-    def __init__(self, before: UnitTops, numbers: Int[Tensor, " batch"], *, is_later: bool) -> None:
+    Attributes
+    ----------
+    logits : what the network said
+    """
+
+    logits: Scores
+
+    def __init__(self, before: UnitTops, numbers: Int[Tensor, " batch"]) -> None:
         self._before = before
         self._numbers = numbers
-        self._is_later = is_later
+        self._is_later = int(numbers.min()) > before.last_image
         self._maxima: dict[int, Tensor] = {}
         self._places: dict[int, Tensor] = {}
         sizes = [layer.n_units for layer in before.layers]
@@ -319,16 +340,22 @@ class _Candidates:
         elif maps.is_cuda:
             maxima, places = maps.flatten(2).max(2)
             self._maxima[index], self._places[index] = maxima.float(), places.int()
+        elif maps.device.type == "cpu":
+            flat = maps.flatten(2)
+            # NumPy finds all places in the time that torch takes for the maxima alone.
+            places = torch.from_numpy(flat.numpy().argmax(2))
+            self._maxima[index] = flat.gather(2, places[:, :, None])[:, :, 0].float()
+            self._places[index] = places.int()
         else:
             maxima = maps.amax(tuple(range(2, maps.ndim))).float()
-            enters = self._enters(maxima, self._last[index], self._last_image[index])
+            enters = self._enters(maxima, self._numbers, self._last[index], self._last_image[index])
             self._maxima[index], self._places[index] = maxima, self._where(maps, enters)
 
-    def _enters(self, maxima: Tensor, last: Tensor, last_image: Tensor) -> Tensor:
+    def _enters(self, maxima: Tensor, numbers: Tensor, last: Tensor, last_image: Tensor) -> Tensor:
         """Say which maxima, images × units, come before the last of the ranking; false for those that are no number."""
         if self._is_later:
             return maxima > last
-        return (maxima > last) | ((maxima == last) & (self._numbers[:, None] < last_image))
+        return (maxima > last) | ((maxima == last) & (numbers[:, None] < last_image))
 
     def _where(self, maps: Tensor, enters: Tensor) -> Tensor:
         """Return the place of the maximum of the maps that may enter, 0 for the others."""
@@ -338,14 +365,20 @@ class _Candidates:
             places[image, unit] = maps[image, unit].flatten(1).argmax(1).int()
         return places
 
-    def ranked(self, order: list[int]) -> UnitTops:
-        """Return the rankings with the batch's maxima in."""
+    def ranked(self, kept: Sequence[int] | None = None) -> UnitTops:
+        """Return the rankings with the maxima of the images at the places ``kept`` in, of all for None."""
         before, indices = self._before, range(len(self._before.layers))
         maxima = torch.cat([self._maxima[index] for index in indices], 1)
         places = torch.cat([self._places[index] for index in indices], 1)
-        rows = self._enters(maxima, before.values[:, -1], before.images[:, -1]).any(0).nonzero()[:, 0]
+        seen = self._numbers
+        if kept is not None and len(kept) < len(seen):
+            if not kept:
+                return before
+            counted = torch.tensor(list(kept), device=seen.device)
+            maxima, places, seen = (each.index_select(0, counted) for each in (maxima, places, seen))
+        rows = self._enters(maxima, seen, before.values[:, -1], before.images[:, -1]).any(0).nonzero()[:, 0]
         chosen = maxima[:, rows].T
-        numbers = torch.where(chosen.isnan(), NOBODY, self._numbers)
+        numbers = torch.where(chosen.isnan(), NOBODY, seen)
         old = (before.values[rows], before.images[rows], before.places[rows])
         if not self._is_later:
             _check_disjoint(old[1], numbers)
@@ -361,8 +394,8 @@ class _Candidates:
             before.places.index_copy(0, rows, found),
             before.sums + quanta.sum(0) * SUM_QUANTUM,
             before.n_invalid + (~is_valid).sum(0),
-            before.n_images + len(order),
-            max(before.last_image, order[-1]),
+            before.n_images + len(seen),
+            max(before.last_image, int(seen.max())),
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,12 +18,15 @@ from xvcore.ops.taps import UnitLayer
 from xvcore.runs.images import as_bytes, pictures, records
 from xvcore.runs.run import Run
 from xvcore.runs.thumbnails import FINE_PX
+from xvcore.store import SCHEMAS
 from xvcore.store.encode import Kind, picture
 from xvcore.units.method.deconvnet import cut
 from xvcore.units.settings import TopUnits
 
 IMAGES_IN_MEMORY = 1024
 """Decoded pictures kept while projections are made."""
+MADE = ("crop", "projection", "scale", "error")
+"""Columns of ``unit_top`` that are filled in where a row is shown."""
 Encoded = dict[str, Any]
 
 
@@ -32,7 +36,7 @@ def with_pictures(
     ranking: pd.DataFrame,
     pixels: "Pixels",
     progress: Callable[[int], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> pa.Table:
     """Return the rows of a layer with crop and projection of those that are shown.
 
     Rows of one image come one after the other: they share its pixels, and its forward pass where the layer's units see
@@ -46,10 +50,28 @@ def with_pictures(
     pixels : gives the images
     progress : called with the number of rows whose pictures are made
     """
-    rows = records(ranking)
-    error = _why_not(run)
-    wanted = [row for row in rows if _is_shown(run.settings, row)]
+    shown = np.flatnonzero(_are_shown(run.settings, ranking))
+    wanted = [{**row, "row": number} for number, row in zip(shown, records(ranking.iloc[shown]), strict=True)]
     wanted.sort(key=lambda row: (row["image_class_id"], row["image_id"], row["unit"]))
+    if wanted:
+        _make(run, layer, wanted, pixels, progress)
+    rows = pa.Table.from_pandas(ranking, preserve_index=False)
+    made = {row["row"]: row for row in wanted}
+    for column in map(SCHEMAS["unit_top"].__getitem__, MADE):
+        cells = [made[number].get(column.name) if number in made else None for number in range(len(ranking))]
+        rows = rows.append_column(column.name, pa.array(cells, column.type))
+    return rows
+
+
+def _make(
+    run: Run[TopUnits],
+    layer: UnitLayer,
+    wanted: Sequence[dict[str, Any]],
+    pixels: "Pixels",
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Make the pictures of rows, and note them there."""
+    error = _why_not(run)
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="encode") as pool:
         encoding: list[tuple[dict[str, Any], str, Future[Encoded]]] = []
         size = run.spec.batch_size
@@ -65,18 +87,16 @@ def with_pictures(
             if progress:
                 progress(start + len(chunk))
         _take(encoding)
-    return rows
 
 
 def n_shown(settings: TopUnits, ranking: pd.DataFrame) -> int:
     """Return how many rows of a ranking have pictures."""
+    return int(_are_shown(settings, ranking).sum())
+
+
+def _are_shown(settings: TopUnits, ranking: pd.DataFrame) -> np.ndarray:
     of_units = True if settings.units_shown is None else ranking["unit"] < settings.units_shown
-    return int(((ranking["position"] <= settings.top.shown) & of_units).sum())
-
-
-def _is_shown(settings: TopUnits, row: dict[str, Any]) -> bool:
-    is_of_units = settings.units_shown is None or row["unit"] < settings.units_shown
-    return bool(row["position"] <= settings.top.shown and is_of_units)
+    return np.asarray((ranking["position"] <= settings.top.shown) & of_units, dtype=bool)
 
 
 def _of_chunk(

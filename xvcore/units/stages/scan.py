@@ -1,17 +1,22 @@
 """Stage *scan*: what every unit responds to most; images → unit_sums, and of all classes units, unit_top."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
+from xvcore.data import Batch
 from xvcore.ops.taps import UnitLayer
-from xvcore.runs.images import batches, image_numbers, passed_images, records
+from xvcore.runs.along import looked
+from xvcore.runs.images import image_numbers
 from xvcore.runs.joining import report
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.summaries import keep
-from xvcore.units.method.top_activations import UnitTops
+from xvcore.types import Scores
+from xvcore.units.method.top_activations import Candidates, UnitTops
 from xvcore.units.settings import TopUnits
 from xvcore.units.stages.project import Pixels, n_shown, with_pictures
 from xvcore.units.stages.rankings import layers_of, ranked
@@ -19,20 +24,36 @@ from xvcore.units.stages.rankings import layers_of, ranked
 
 def scan(run: Run[TopUnits], class_id: str, progress: Progress | None = None) -> int:
     """Rank the images of a class for every unit, add them to ``unit_sums``; return the images."""
-    image_ids = passed_images(run, class_id)
-    layers = layers_of(run)
-    tops = UnitTops.empty(layers, run.settings.top.kept, run.classifier.device)
-    numbers = image_numbers(run, class_id)
-    n_done = 0
-    for batch in batches(run, class_id, image_ids) if image_ids else ():
-        images = batch.images.to(run.classifier.device)
-        of_batch = torch.tensor([numbers[each] for each in batch.image_ids])
-        tops = run.settings.top.of_batch(run.classifier, images, of_batch, tops)
-        n_done += len(images)
-        if progress:
-            progress(n_done, len(image_ids))
-    keep(run, class_id, tops)
-    return n_done
+    found, n_images = looked(run, class_id, Scanned, progress)
+    keep(run, class_id, found.tops)
+    return n_images
+
+
+class Scanned:
+    """The rankings of all units over the images of a class, batch by batch.
+
+    Parameters
+    ----------
+    run : the run
+    class_id : of the class
+    """
+
+    def __init__(self, run: Run[TopUnits], class_id: str) -> None:
+        self.tops = UnitTops.empty(layers_of(run), run.settings.top.kept, run.classifier.device)
+        self._run = run
+        self._numbers = image_numbers(run, class_id)
+        self._at_work: Candidates
+
+    def look(self, batch: Batch) -> Scores:
+        """Make the pass of a batch and return the scores."""
+        images = batch.images.to(self._run.classifier.device)
+        numbers = torch.tensor([self._numbers[each] for each in batch.image_ids])
+        self._at_work = self._run.settings.top.look(self._run.classifier, images, numbers, self.tops)
+        return self._at_work.logits
+
+    def take(self, kept: Sequence[int], _predicted: Sequence[int]) -> None:
+        """Rank the images of the batch that count."""
+        self.tops = self._at_work.ranked(kept)
 
 
 def gather_units(run: Run[TopUnits]) -> None:
@@ -52,19 +73,20 @@ def gather_units(run: Run[TopUnits]) -> None:
     )
     pixels = Pixels(run)
     made, total = 0, n_shown(run.settings, top)
+    names = np.array([*images, ("", "")], dtype=object)  # and one, so that it has two axes
+    rankings = dict(iter(top.groupby("layer", sort=False)))
     for layer in tops.layers:
-        keys = {"run_id": run.run_id, "model": run.classifier.name}
-        of_layer = top[top["layer"] == layer.name].reset_index(drop=True)
-        seen = [images[int(number)] for number in of_layer["image_id"]]
-        of_layer["image_class_id"], of_layer["image_id"] = zip(*seen, strict=True) if seen else ((), ())
+        of_layer = rankings.get(layer.name, top.iloc[:0]).reset_index(drop=True)
+        numbers = of_layer["image_id"].to_numpy().astype(int)
+        of_layer["image_class_id"], of_layer["image_id"] = names[numbers].T
         before, made = made, made + n_shown(run.settings, of_layer)
         if not _is_written(run, layer, of_layer):
             rows = with_pictures(run, layer, of_layer, pixels, partial(_tell, before, total))
-            run.store.write("unit_top", run.run_id, layer.name, [{**keys, **row} for row in rows])
+            run.store.write("unit_top", run.run_id, layer.name, rows)
         elif made > before:
             report(made, total)
-        rows = records(units[units["layer"] == layer.name])
-        run.store.write("units", run.run_id, layer.name, [{**keys, **row} for row in rows])
+        of_units = pa.Table.from_pandas(units[units["layer"] == layer.name], preserve_index=False)
+        run.store.write("units", run.run_id, layer.name, of_units)
 
 
 def _tell(before: int, total: int, n: int) -> None:
