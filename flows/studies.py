@@ -100,7 +100,7 @@ def score(request: StudyRequest, study_id: str | None) -> str:
 def tag(request: StudyRequest, study_id: str | None) -> str:
     """Name what the study is about."""
     path = Path(request.tags) if request.tags else None
-    found = tag_study(_opened(request), request.tagger, study_id=study_id, path=path)
+    found = tag_study(_opened(request), request.tagger, study_id=study_id, path=path, picture_of=Originals())
     _show("study-tags", "Who gives the same names", _rows(found, ["tagger", "other", "n_subjects", "agreement"]))
     return _id(request, study_id)
 

@@ -99,7 +99,9 @@ def judge(
 
 @app.command()
 def tag(
-    tagger: Annotated[str, typer.Argument(help="parts, people, user, or a name for a text-image model")] = "parts",
+    tagger: Annotated[
+        str, typer.Argument(help="parts, maps, people, user, or a name for a text-image model")
+    ] = "parts",
     store: StoreUrl = "xv-store",
     study: StudyId = None,
     table: Annotated[Path | None, typer.Option(help="Of user: CSV file, columns subject_id and tag")] = None,

@@ -36,7 +36,10 @@ POPULATION = key(
 )
 MARKS = ("unfinished", "doubled", "edited", "foreign", "unreadable", "hasty", "inattentive")
 """Why the answers of a file are set apart."""
-TAGGER = key("tagger", "who names: parts (annotation), people, user, or a text-image model's name")
+TAGGER = key(
+    "tagger",
+    "who names: parts (boxes of annotation), maps (of parts, by pixels), people, user, or a text-image model's name",
+)
 
 declare(
     Table(
@@ -260,8 +263,8 @@ declare(
             key("tag", "the name; none: no common part"),
             real(
                 "share",
-                "of parts: share of its pictures that contain it; of people: share of the answers; of a model: mean "
-                "probability among the names of parts",
+                "of parts and maps: share of its pictures that contain it; of people: share of the answers; of a "
+                "model: mean probability among the names of parts",
                 "0 … 1",
                 nullable=True,
             ),
