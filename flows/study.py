@@ -99,7 +99,9 @@ def judge(
 
 @app.command()
 def tag(
-    tagger: Annotated[str, typer.Argument(help="parts, people, user, or a name for a text-image model")] = "parts",
+    tagger: Annotated[
+        str, typer.Argument(help="parts, maps, people, user, or a name for a text-image model")
+    ] = "parts",
     store: StoreUrl = "xv-store",
     study: StudyId = None,
     table: Annotated[Path | None, typer.Option(help="Of user: CSV file, columns subject_id and tag")] = None,
@@ -121,6 +123,23 @@ def tag(
         ends = f"[{row['agreement_low']:.2f}, {row['agreement_high']:.2f}]"
         said = f"{row['tagger']} and {row['other']}, {row['subjects']} subjects: {row['n_subjects']} named by both, "
         typer.echo(f"{said}{row['agreement']:.2f} {ends} alike, kappa {row['kappa']:.2f}")
+
+
+@app.command()
+def specialise(
+    store: StoreUrl = "xv-store",
+    study: StudyId = None,
+    changes: Changes = [],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")] = "auto",
+) -> None:
+    """Add linear classifiers of the regions of summaries to their network's scores: the gain on images held out."""
+    from xvcore.parameters import replaced
+    from xvcore.study.runs.specialise import specialise_study
+    from xvcore.study.settings import Specialise
+
+    settings = replaced(Specialise(), pairs(changes, "--set"))
+    for row in specialise_study(_opened(store), settings, study_id=study, device=device).to_dict("records"):
+        typer.echo(_gained(row))
 
 
 @app.command()
@@ -161,6 +180,17 @@ def _judged(row: dict[Any, Any]) -> str:
     if row["above"] == row["above"]:
         said += f", found above by {row['above']:.3f} [{row['above_low']:.3f}, {row['above_high']:.3f}]"
     return said + (" (judges itself)" if row["is_circular"] else "")
+
+
+def _gained(row: dict[Any, Any]) -> str:
+    said = f"{row['judged_model']} and {row['added'].replace('_', ' ')}: {row['n_held_out']} images held out, "
+    said += f"{row['accuracy_alone']:.3f} right alone, {row['accuracy']:.3f} with; gain {row['gain']:+.3f} "
+    said += f"[{row['gain_low']:+.3f}, {row['gain_high']:+.3f}], {row['n_gained']} gained, {row['n_lost']} lost, "
+    said += f"p {row['p_value']:.3g}, weight {row['weight']:.2f}, loss {row['log_loss_alone']:.3f}"
+    said += f" to {row['log_loss']:.3f}"
+    if row["above"] == row["above"]:
+        said += f"; summaries above by {row['above']:+.3f} [{row['above_low']:+.3f}, {row['above_high']:+.3f}]"
+    return said
 
 
 def _line(row: dict[Any, Any]) -> str:

@@ -53,6 +53,24 @@ def part_boxes(pose: Pose, px: int) -> dict[str, tuple[float, float, float, floa
     return boxes
 
 
+def part_masks(pose: Pose, px: int) -> dict[str, Bool[np.ndarray, "height width"]]:
+    """Return where each part is seen in a picture of ``px`` × ``px``: what lies over it hides it."""
+    labels = np.zeros((px, px), np.uint8)
+    view = _View(pose, px)
+
+    def fill(part: str) -> None:
+        view.fill(labels, _OUTLINES[part], (PARTS.index(part) + 1, 0, 0))
+
+    for part in ("legs", "tail"):
+        fill(part)
+    for outline in (_BODY, _HEAD, _RUMP):
+        view.fill(labels, outline, (0, 0, 0))
+    for part in ("crest", "bill", "breast", "wing"):
+        fill(part)
+    view.fill(labels, _ellipse(-26, -14, 3.4, 3.4), (0, 0, 0))
+    return {part: labels == number for number, part in enumerate(PARTS, 1)}
+
+
 @dataclass(frozen=True, slots=True)
 class _View:
     """Maps the canonical bird to a canvas of ``px`` × ``px``."""

@@ -12,10 +12,10 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from xvcore.data.bird import N_CLASSES, PARTS, Bird, decisive_patterns, draw_lots
-from xvcore.data.bird_drawing import draw, part_boxes
+from xvcore.data.bird_drawing import draw, part_boxes, part_masks
 from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_class
 from xvcore.errors import DataError, ParameterError
 from xvcore.parameters import check, parameter, replaced
@@ -95,6 +95,10 @@ class PartBirds:
         )
         generator = np.random.default_rng([self.seed, SPLITS.index(self.split), class_key, number])
         return draw_lots(generator, self._patterns(record.class_id), ABSENT)
+
+    def part_masks(self, record: ImageRecord) -> dict[str, Bool[np.ndarray, "px px"]]:
+        """Return where each part is seen in an image."""
+        return part_masks(self.bird(record).pose, self.px)
 
     def parts(self, class_id: str) -> tuple[PartBox, ...]:
         """Return the boxes of all parts; decisive are those that wear the pattern of the class in that image."""

@@ -68,3 +68,23 @@ class Judge:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Specialise:
+    """How classifiers of the regions of summaries are made and added to their network's scores."""
+
+    layer: str = parameter("", "Layer of maps that regions are averaged over; empty: the last one before the logits")
+    held_out: str = parameter(
+        "", "Dataset of the images that judge, with the same classes; empty: the run's own, those it has not looked at"
+    )
+    most_held_out: int = parameter(200, "Images of a class that judge, the first in order", ge=1)
+    n_folds: int = parameter(5, "Parts of the training images, to fit the weight to images not learned from", ge=2)
+    shrinkage: float = parameter(
+        0.3, "Share of the features' covariance that is replaced by its mean variance; ours", ge=0, le=1
+    )
+    n_background: int = parameter(4, "Boxes at random places of each training image, for its class and others", ge=0)
+    seed: int = parameter(0, "Seed of folds, boxes and intervals", ge=0)
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -36,7 +36,10 @@ POPULATION = key(
 )
 MARKS = ("unfinished", "doubled", "edited", "foreign", "unreadable", "hasty", "inattentive")
 """Why the answers of a file are set apart."""
-TAGGER = key("tagger", "who names: parts (annotation), people, user, or a text-image model's name")
+TAGGER = key(
+    "tagger",
+    "who names: parts (boxes of annotation), maps (of parts, by pixels), people, user, or a text-image model's name",
+)
 
 declare(
     Table(
@@ -260,8 +263,8 @@ declare(
             key("tag", "the name; none: no common part"),
             real(
                 "share",
-                "of parts: share of its pictures that contain it; of people: share of the answers; of a model: mean "
-                "probability among the names of parts",
+                "of parts and maps: share of its pictures that contain it; of people: share of the answers; of a "
+                "model: mean probability among the names of parts",
                 "0 … 1",
                 nullable=True,
             ),
@@ -290,5 +293,94 @@ declare(
         shard="tagger",
     ),
 )
+
+ADDED = ("summaries", "random_regions", "whole_images")
+"""What classifiers are made of that are added to a network's scores: summaries, and two controls."""
+OF_RUN = (
+    key("judged_run_id", "the run of the summaries"),
+    key("judged_model", "the network of that run"),
+    key("judged_method", "the family of that run"),
+)
+
+declare(
+    Table(
+        "specialisations",
+        "What linear classifiers of the regions of summaries add to their network's scores, on images held out.",
+        (
+            RUN,
+            MODEL,
+            *OF_RUN,
+            key(
+                "added",
+                "classifiers of the regions of summaries; controls: of boxes of their sizes at random places of the "
+                "same images, of whole images",
+                choices=ADDED,
+            ),
+            key("layer", "layer of maps whose averages over boxes are classified"),
+            key("held_out", "dataset of the images that judge"),
+            count("n_classes", "classes of the run: a prediction is the one of them with the highest score"),
+            count("n_specialised", "of these, classes with a classifier"),
+            count("n_parts", "classifiers"),
+            count("n_boxes", "boxes that they were made of"),
+            count("n_training", "images of the run: classifiers and their weight come of them"),
+            count("n_held_out", "images that judge, which the run has not looked at"),
+            count("n_left_out", "images that cannot be read, or are copies of others, of training too"),
+            real("temperature", "factor of the network's scores, fitted to training images"),
+            real("weight", "factor of what is added, in standard deviations, fitted likewise; 0: nothing is added"),
+            real("accuracy_alone", "share of right predictions of the network alone", "0 … 1"),
+            real("accuracy", "the same with what is added", "0 … 1"),
+            real("gain", "accuracy minus accuracy_alone", "-1 … 1"),
+            real("gain_low", "lower end of its 95 % interval (bootstrap over images, paired)", nullable=True),
+            real("gain_high", "upper end", nullable=True),
+            count("n_gained", "images that are right only with what is added"),
+            count("n_lost", "images that are right only without"),
+            real("p_value", "how likely chance divides these so unevenly (McNemar, exact, two-sided)", "0 … 1"),
+            real("log_loss_alone", "mean -log of the right class's probability, network alone, rescaled", "nat"),
+            real("log_loss", "the same with what is added", "nat"),
+            real("above", "of a control: accuracy with summaries minus its own", "-1 … 1", nullable=True),
+            real("above_low", "lower end of the 95 % interval of that", nullable=True),
+            real("above_high", "upper end", nullable=True),
+        ),
+        grain=("run_id", "judged_run_id", "added"),
+        shard="judged_run_id",
+    ),
+    Table(
+        "specialised_images",
+        "An image held out: what is predicted of it by the network alone and with what is added.",
+        (
+            RUN,
+            MODEL,
+            *OF_RUN,
+            key("class_id", "its class"),
+            key("image_id", "the image"),
+            key("added", "what is added to the network's scores; none: nothing", choices=("none", *ADDED)),
+            key("predicted", "class with the highest score", nullable=True),
+            flag("is_right", "whether that is its class", nullable=True),
+            real("log_loss", "-log of the probability of its class", "nat", nullable=True),
+            text("left_out", "why it does not count", nullable=True),
+        ),
+        grain=("run_id", "judged_run_id", "class_id", "image_id", "added"),
+        shard="judged_run_id",
+    ),
+    Table(
+        "specialised_parts",
+        "The classifier of a summary: whether it tells its class's images, of those held out, from others.",
+        (
+            RUN,
+            MODEL,
+            *OF_RUN,
+            key("class_id", "class of the summary"),
+            SUBJECT,
+            text("label", "in words"),
+            count("n_boxes", "regions that it was made of"),
+            real(
+                "auc", "share of pairs of an image of its class and another that it puts in order; 0.5 is chance",
+                "0 … 1", nullable=True,
+            ),
+        ),
+        grain=("run_id", "judged_run_id", "subject_id"),
+        shard="judged_run_id",
+    ),
+)  # fmt: skip
 
 count_in_record(found("n_subjects", "summaries, units, patches and prototypes that are asked about"))

@@ -27,9 +27,12 @@ TABLES = (
     "tagger_agreement",
     "machine_scores",
     "machine_means",
+    "specialisations",
+    "specialised_parts",
 )
 MOST_QUESTIONS = 400
 """Shown on the page, the main ones first; all are in the table."""
+ADDED = {"summaries": "summaries", "random_regions": "random regions", "whole_images": "whole images"}
 WORDS = {"found": "what was found", "random_cluster": "random clusters", "raw_region": "raw regions"}
 ASKED = {"name": "name", "intruder": "intruder", "two_afc": "2-AFC", "distinction": "distinction"}
 
@@ -68,9 +71,11 @@ def write_study(draft: Draft, network: Network, class_names: Mapping[str, str]) 
         taggers=sorted({each["tagger"] for each in rows["study_tags"]}),
         judges=sorted({each["judge"] for each in rows["machine_scores"]}),
         means=rows["machine_means"],
+        specialisations=rows["specialisations"],
         agreement=[each for each in rows["tagger_agreement"] if each["tagger"] < each["other"]],
         questions=_questions(draft, network, rows),
         words=WORDS,
+        added=ADDED,
         asked=ASKED,
     )
     draft.site.write(page, text)
@@ -93,6 +98,7 @@ def _subjects(
     scores: dict[str, dict[str, Row]] = {}
     for each in rows["machine_scores"]:
         scores.setdefault(each["subject_id"], {})[each["judge"]] = each
+    aucs = {each["subject_id"]: each["auc"] for each in rows["specialised_parts"]}
     right: dict[str, list[bool]] = {}
     for each in rows["study_answers"]:
         if each["is_counted"] and each["role"] == "main" and each["is_right"] is not None and each["subject_id"]:
@@ -107,6 +113,7 @@ def _subjects(
                 "class_name": class_names.get(row["class_id"], row["class_id"] or row["scope"]),
                 "tags": tags.get(row["subject_id"], {}),
                 "scores": scores.get(row["subject_id"], {}),
+                "auc": aucs.get(row["subject_id"]),
                 "n_answers": len(given),
                 "right": sum(given) / len(given) if given else None,
             }

@@ -135,7 +135,7 @@ def subjects_of(  # noqa: PLR0913
     for found in chosen:
         generator = np.random.default_rng([seed, int(digest([run_id, found.scope, found.label], 8), 16)])
         others = _sample(found.others, MOST_OTHERS, generator)
-        identity = digest([run_id, found.scope, found.label], 10)
+        identity = subject_id_of(run_id, found.scope, found.label)
         subject = Subject(
             identity,
             run_id,
@@ -155,6 +155,11 @@ def subjects_of(  # noqa: PLR0913
         raw = (cut.anywhere(found.rows, generator), cut.anywhere(others[:MOST_RAW], generator))
         subjects += [subject, *controls(subject, pool, raw, generator)]
     return subjects
+
+
+def subject_id_of(run_id: str, scope: str, label: str) -> str:
+    """Return what a subject is called in the tables of studies."""
+    return digest([run_id, scope, label], 10)
 
 
 class _Cut:

@@ -16,16 +16,18 @@ from xvcore.query import table
 from xvcore.runs.images import records
 from xvcore.store import Store
 from xvcore.study.method.agreement import cohen_kappa
-from xvcore.study.method.question import NONE
+from xvcore.study.method.common_part import common_parts
+from xvcore.study.method.question import NONE, Subject
 from xvcore.study.runs.build import judged_runs
+from xvcore.study.runs.part_maps import PartMaps
 from xvcore.study.runs.parts_seen import PartsSeen
 from xvcore.study.runs.patches import Cutter, PictureOf
 from xvcore.study.runs.score import judged_ids, settings_of, the_study
 from xvcore.study.runs.subjects import subjects_of
 from xvcore.study.runs.text_image import TextImage
 
-PARTS, PEOPLE, USER = "parts", "people", "user"
-OWN = (PARTS, PEOPLE, USER)
+PARTS, MAPS, PEOPLE, USER = "parts", "maps", "people", "user"
+OWN = (PARTS, MAPS, PEOPLE, USER)
 """Taggers that need no model."""
 _SUBJECT = ("subject_id", "judged_run_id", "judged_model", "judged_method", "subject_group")
 
@@ -44,8 +46,10 @@ def tag_study(  # noqa: PLR0913
     Parameters
     ----------
     store : with the study
-    tagger : ``parts``: the annotated part that most of its pictures contain; ``people``: their most frequent answer to
-        the question of a name, of files that count; ``user``: a table; a text-image model's own name otherwise
+    tagger : ``parts``: the annotated part whose box most of its pictures contain; ``maps``: the same by the dataset's
+        maps of parts, pixel by pixel, where it has some: what a name is right by; ``people``: their most frequent
+        answer to the question of a name, of files that count; ``user``: a table; a text-image model's own name
+        otherwise
     study_id : of the study; ``None``: the only one of the store
     path : of the user: a CSV file with the columns subject_id and tag
     model : of a text-image tagger
@@ -61,6 +65,8 @@ def tag_study(  # noqa: PLR0913
     subjects = records(table(store, "study_subjects", run_id=run_id))
     if tagger == PARTS:
         rows = list(_by_parts(subjects))
+    elif tagger == MAPS:
+        rows = list(_by_maps(store, run, picture_of))
     elif tagger == PEOPLE:
         rows = list(_by_people(store, run_id, subjects))
     elif tagger == USER:
@@ -79,6 +85,20 @@ def _by_parts(subjects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]
     for row in subjects:
         if len(row["common_parts"]):
             yield {**_keys(row), "tag": row["common_parts"][0], "share": row["part_share"], "n": row["n_members"]}
+
+
+def _by_maps(store: Store, run: Mapping[str, Any], picture_of: PictureOf | None) -> Iterator[dict[str, Any]]:
+    settings = settings_of(run)
+    maps: dict[str, PartMaps] = {}
+    for judged, subject in _subjects(store, run, picture_of):
+        run_id = str(judged["run_id"])
+        if run_id not in maps:
+            maps[run_id] = PartMaps(judged, PartsSeen(store, judged).names)
+        shown = maps[run_id]
+        seen = [shown(each.class_id, each.image_id, each.box) for each in subject.members if each.box]
+        parts, share = common_parts(seen, least_share=settings.questions.least_share)
+        if parts:
+            yield {**_of(subject), "tag": parts[0], "share": share, "n": len(seen)}
 
 
 def _by_people(store: Store, run_id: str, subjects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -121,24 +141,43 @@ def _by_model(
     store: Store, run: Mapping[str, Any], model: TextImage, picture_of: PictureOf | None
 ) -> Iterator[dict[str, Any]]:
     """Yield for each subject the part whose words lie nearest to its pictures, on the average of these."""
+    names: dict[str, tuple[str, ...]] = {}
+    for judged, subject in _subjects(store, run, picture_of):
+        run_id = str(judged["run_id"])
+        if run_id not in names:
+            names[run_id] = PartsSeen(store, judged).names
+        known = names[run_id]
+        if not known:
+            raise ParameterError(f"run {run_id}: no part of its dataset is annotated, there is no name to choose")
+        images = []
+        for each in subject.members:
+            with Image.open(io.BytesIO(each.data)) as image:
+                images.append(image.convert("RGB"))
+        shares = model(images, known)
+        best = int(shares.mean(axis=0).argmax())
+        yield {**_of(subject), "tag": known[best], "share": float(shares.mean(axis=0)[best]), "n": len(images)}
+
+
+def _subjects(
+    store: Store, run: Mapping[str, Any], picture_of: PictureOf | None
+) -> Iterator[tuple[Mapping[str, Any], Subject]]:
+    """Yield the subjects of a study, made again from its runs, each with the row of its run."""
     settings = settings_of(run)
     for judged in judged_runs(store, judged_ids(run)):
-        seen = PartsSeen(store, judged)
-        if not seen.names:
-            raise ParameterError(
-                f"run {judged['run_id']}: no part of its dataset is annotated, there is no name to choose"
-            )
         cutter = Cutter(judged, picture_of, settings.picture_px, settings.context)
+        seen = PartsSeen(store, judged)
         for subject in subjects_of(store, judged, cutter, seen, most=settings.per_run, seed=settings.seed):
-            images = []
-            for each in subject.members:
-                with Image.open(io.BytesIO(each.data)) as image:
-                    images.append(image.convert("RGB"))
-            shares = model(images, seen.names)
-            best = int(shares.mean(axis=0).argmax())
-            keys = {"subject_id": subject.subject_id, "judged_run_id": subject.run_id, "judged_model": subject.model}
-            keys |= {"judged_method": subject.method, "subject_group": subject.group}
-            yield {**keys, "tag": seen.names[best], "share": float(shares.mean(axis=0)[best]), "n": len(images)}
+            yield judged, subject
+
+
+def _of(subject: Subject) -> dict[str, Any]:
+    return {
+        "subject_id": subject.subject_id,
+        "judged_run_id": subject.run_id,
+        "judged_model": subject.model,
+        "judged_method": subject.method,
+        "subject_group": subject.group,
+    }
 
 
 def _keys(row: Mapping[str, Any]) -> dict[str, Any]:
