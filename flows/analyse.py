@@ -51,7 +51,7 @@ def analyse_shard(request: AnalyseRequest, *, join: bool = False) -> list[str]:
     return do_shard(request, join=join)
 
 
-@flow(name="analyse", flow_run_name="{request.settings.analysis}")
+@flow(name="analyse", flow_run_name="{request.settings.analysis} · {request.asked}")
 def analyse(request: AnalyseRequest) -> dict[str, list[str]]:
     """Answer the question of an analysis for whole classes: its tables, and figures of each network and of all.
 

@@ -16,11 +16,12 @@ from flows.allocator import keep_memory
 from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, place_of, run_shards
 from flows.flags import shard_of
-from flows.forms import filled_from, in_order, settings_of
+from flows.forms import dotted, filled_from, in_order, settings_of
 from flows.orchestration import Bar, Flow, State, task
 from flows.progress import watch
 from flows.shards import cut, seconds_of
 from xvcore.errors import ClassesFailedError, XvError
+from xvcore.parameters import as_dict
 from xvcore.runs import pipeline
 from xvcore.runs.joining import told
 from xvcore.runs.run import (
@@ -38,6 +39,8 @@ from xvcore.runs.settings import Settings
 from xvcore.runs.stage import pipelines
 
 logger = logging.getLogger("flows.classes")
+MOST_NAMED = 3
+"""Networks in the name of a flow run."""
 _look: ContextVar[Callable[[], None]] = ContextVar("look", default=lambda: None)
 """Moves the bar of the run that this shard is of, where that is in this process."""
 
@@ -138,6 +141,16 @@ class ClassesRequest(BaseModel):
         more = f" and {len(self.classes) - 1} more" if len(self.classes) > 1 else ""
         return f"{re.split('[@?]', self.models[0])[0]} · {self.classes[0]}{more}"
 
+    @property
+    def asked(self) -> str:
+        """What is asked for, in words: networks, data and classes, without paths; the name of a parent flow run."""
+        models = " and ".join(re.split("[@?]", each)[0] for each in self.models[:MOST_NAMED])
+        more = f" and {len(self.models) - MOST_NAMED} more" if len(self.models) > MOST_NAMED else ""
+        kind, _, path = self.dataset.partition("?")[0].partition(":")
+        data = " ".join([kind, *re.findall(r"[^/]+$", path.rstrip("/"))])
+        number = f"{len(self.classes)} classes" if len(self.classes) > 1 else "".join(self.classes) or "all classes"
+        return f"{models}{more} · {data} · {number}"
+
     def of_shard(self: "Request", model: str, classes: Sequence[str]) -> "Request":
         """Return the same request for one network and some classes, computed where it arrives."""
         changes = {"models": [model], "classes": list(classes), "shard": "1/1", "fan_out": FanOut()}
@@ -210,6 +223,13 @@ def _do_class(spec: RunSpec[Settings], run: Run[Settings], class_id: str) -> Non
         raise
 
 
+def words_of(settings: Settings) -> str:
+    """Return what is computed, in words: the method, and the parameters that are not the usual ones."""
+    given, usual = dotted("", as_dict(settings)), dotted("", as_dict(type(settings)()))
+    changed = [f"{name}={value}" for name, value in given.items() if value != usual.get(name)]
+    return f"{settings.method} ({', '.join(changed)})" if changed else settings.method
+
+
 def do_classes(
     request: Request, shard_flow: Flow, after: Callable[[list[RunSpec[Settings]]], object] | None = None
 ) -> dict[str, list[str]]:
@@ -223,6 +243,16 @@ def do_classes(
     """
     specs = request.specs()
     runs, classes = checked(request)
+    mapped = f", {len(request.class_map)} of them mapped to outputs" if request.class_map else ""
+    logger.info(
+        "asked for: %s of %s on %s, %d classes%s, into %s",
+        words_of(request.chosen()),
+        ", ".join(request.models),
+        request.dataset,
+        len(classes),
+        mapped,
+        request.store,
+    )
     unfinished = {spec.model: run for spec, run in zip(specs, runs, strict=True) if not is_concluded(run, classes)}
     with watched(unfinished.values()):
         with place_of(request.fan_out, shard_flow) as place:

@@ -60,7 +60,8 @@ def command(settings: type[Settings], module: str) -> Command:
         return do_classes(request, shard)
 
     shard = _flow(shard_flow, "shard_flow", module, request, name=f"{name}-shard", flow_run_name="{request.title}")
-    return Command(request, _flow(of_classes, "flow", module, request, name=name), shard)
+    of_all = _flow(of_classes, "flow", module, request, name=name, flow_run_name=f"{name} · {{request.asked}}")
+    return Command(request, of_all, shard)
 
 
 def _request(settings: type[Settings], name: str, module: str) -> type[ClassesRequest]:

@@ -48,7 +48,7 @@ def in_order(schema: dict[str, Any]) -> None:
 
 def settings_of(filled: BaseModel, settings_type: type, *, without: Collection[str] = ()) -> Any:
     """Return the settings that a filled form stands for, but for some fields; the library checks them once more."""
-    return replaced(settings_type(), _dotted("", filled.model_dump(exclude=set(without))))
+    return replaced(settings_type(), dotted("", filled.model_dump(exclude=set(without))))
 
 
 def filled_from(settings: Any, form_type: type[BaseModel]) -> BaseModel:
@@ -56,9 +56,9 @@ def filled_from(settings: Any, form_type: type[BaseModel]) -> BaseModel:
     return form_type.model_validate(as_dict(settings))
 
 
-def _dotted(path: str, values: dict[str, Any]) -> dict[str, Any]:
+def dotted(path: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return nested values by dotted names, as errors call them: ``{"mask.steps": 100}``."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _dotted(f"{path}{name}.", value) if isinstance(value, dict) else {f"{path}{name}": value}
+        found |= dotted(f"{path}{name}.", value) if isinstance(value, dict) else {f"{path}{name}": value}
     return found

@@ -82,7 +82,7 @@ def shard_flow(request: CompareRequest, *, join: bool = False) -> list[str]:
     return do_shard(request, join=join)
 
 
-@made_flow(name="compare")
+@made_flow(name="compare", flow_run_name="compare · {request.asked}")
 def flow(request: CompareRequest) -> dict[str, list[str]]:
     """Compare networks class by class, publish the tables, and fail at the end if any class failed.
 
