@@ -19,6 +19,12 @@ class Registry(Generic[Entry]):
     kind : what an entry is, for messages, e.g. ``"method"``
     patterns : dotted names with ``*`` of the modules that register entries: ``"xvcore.data.*"`` those of a package,
         ``"xvcore.*.tables"`` that one of each folder, and of each plug-in (:mod:`xvcore.plugins`) that is a package
+
+    Examples
+    --------
+    >>> from xvcore.models import architectures
+    >>> "partbirds_wide" in architectures
+    True
     """
 
     def __init__(self, kind: str, *patterns: str) -> None:
