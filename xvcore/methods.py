@@ -12,7 +12,14 @@ __all__ = ["Method", "methods"]
 
 @runtime_checkable
 class Method(Protocol):
-    """What a registered name makes: hyper-parameters as fields, the algorithm as the call."""
+    """What a registered name makes: hyper-parameters as fields, the algorithm as the call.
+
+    Examples
+    --------
+    >>> from xvcore.methods import methods
+    >>> methods["sparse_mask"]().smooth_steps > 0
+    True
+    """
 
     def __call__(self, classifier: Classifier, images: Images, targets: Targets) -> Any:
         """Return the explanation of each image: maps, or a dataclass of tensors; batch first in either."""

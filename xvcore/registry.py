@@ -20,6 +20,12 @@ class Registry(Generic[Entry]):
     patterns : dotted names with ``*`` of the modules that register entries: ``"xvcore.data.*"`` those of a package,
         ``"xvcore.*.tables"`` that one of each folder, and of each plug-in (:mod:`xvcore.plugins`) that is a package
     is_final : whether nothing amends an entry once it is there, so that the other modules need not be imported for it
+
+    Examples
+    --------
+    >>> from xvcore.models import architectures
+    >>> "partbirds_wide" in architectures
+    True
     """
 
     def __init__(self, kind: str, *patterns: str, is_final: bool = False) -> None:

@@ -20,6 +20,12 @@ class ClassInfo:
     class_idx : position among the classes of the dataset as it was opened, from 0
     class_name : what people say, e.g. ``"Indigo Bunting"``; need not be unique
     wnid : WordNet id where the class has one
+
+    Examples
+    --------
+    >>> from xvcore.data import ClassInfo
+    >>> ClassInfo("n01558993", 0, "American robin", "n01558993").class_name
+    'American robin'
     """
 
     class_id: str
@@ -37,6 +43,12 @@ class ImageRecord:
     image_id : unique in its dataset
     path : absolute path or URL, ``""`` where the dataset draws its images
     class_id : the class it is labelled with
+
+    Examples
+    --------
+    >>> from xvcore.data import ImageRecord
+    >>> ImageRecord("n01558993/1.jpg", "/data/n01558993/1.jpg", "n01558993").class_id
+    'n01558993'
     """
 
     image_id: str
@@ -55,6 +67,12 @@ class PartBox:
     w, h : size, 0 for points
     visible : False where the part cannot be seen; its place then means nothing
     decisive : the class is told from others by this part (known for drawn data only)
+
+    Examples
+    --------
+    >>> from xvcore.data import PartBox
+    >>> PartBox("robin/1.jpg", "bill", 40, 30, 12, 6, visible=True).w
+    12
     """
 
     image_id: str
@@ -85,7 +103,15 @@ class ObjectBox:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Labelled images, class by class. An implementation is a frozen dataclass with a field ``name``."""
+    """Labelled images, class by class. An implementation is a frozen dataclass with a field ``name``.
+
+    Examples
+    --------
+    >>> from xvcore.data import open_dataset
+    >>> birds = open_dataset("partbirds?classes=2&images=5")
+    >>> [len(birds.images(each.class_id)) for each in birds.classes]
+    [5, 5, 5]
+    """
 
     @property
     def name(self) -> str:
@@ -128,6 +154,12 @@ def open_dataset(spec: str) -> Dataset:
         A kind that does not exist.
     DataError
         An option that the kind does not have, or data that is not laid out as the kind says.
+
+    Examples
+    --------
+    >>> from xvcore.data import open_dataset
+    >>> open_dataset("partbirds?classes=2").classes[1].class_name
+    'ringed-bill spotted-wing chevroned-tail'
     """
     head, options = _options(spec)
     kind, _, path = head.partition(":")

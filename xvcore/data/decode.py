@@ -102,6 +102,13 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, upright: bool = False) 
         pixels, or with samples that have no agreed range (32-bit integers, floating point). No warning is given.
     MemoryShortError
         The machine has not the memory that a picture of this size takes: the file may be good.
+
+    Examples
+    --------
+    >>> from xvcore.data import decode, open_dataset
+    >>> birds = open_dataset("partbirds?classes=2&images=1")
+    >>> decode(birds.read(birds.images(birds.classes[0].class_id)[0])).mode
+    'RGB'
     """
     if not data:
         raise ImageError("empty file (0 bytes)")

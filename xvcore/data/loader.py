@@ -28,6 +28,13 @@ class Batch:
     images : what the transform made of each image; (0, 3, 0, 0) where none could be decoded
     image_ids, widths, heights : of each of ``images``; size in pixels of the original picture
     failures : image id and message of each image that could not be decoded
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xvcore.data import Batch
+    >>> Batch(torch.rand(1, 3, 8, 8), ["robin.jpg"], [640], [480]).images.shape
+    torch.Size([1, 3, 8, 8])
     """
 
     images: Float[Tensor, "batch 3 height width"]
@@ -81,6 +88,15 @@ def load_batches(
         Memory, open files or a connection of this machine did not suffice, for longer than a moment.
     DataError, Exception
         Whatever the dataset or the transform raises other than OSError (of the dataset) and ImageError.
+
+    Examples
+    --------
+    >>> from torchvision.transforms.functional import to_tensor
+    >>> from xvcore.data import load_batches, manifest, open_dataset
+    >>> birds = open_dataset("partbirds?classes=2&images=3")
+    >>> rows = manifest(birds, birds.classes[0].class_id, max_images=3)
+    >>> [len(batch.images) for batch in load_batches(birds, rows, to_tensor, batch_size=2)]
+    [2, 1]
     """
     n_threads = _processors() if n_threads is None else n_threads
     if batch_size < 1 or n_threads < 1:

@@ -19,6 +19,12 @@ class ManifestRow:
     sha256 : hexadecimal digest of the file; None where it could not be read
     n_bytes : size of the file; None where it could not be read
     error : why the file cannot be used, None where it could be read and is not empty
+
+    Examples
+    --------
+    >>> from xvcore.data import ManifestRow
+    >>> ManifestRow("robin/1.jpg", "/data/robin/1.jpg", "robin", None, None, "no such file").error
+    'no such file'
     """
 
     image_id: str
@@ -34,6 +40,11 @@ def manifest(dataset: Dataset, class_id: str, *, max_images: int | None) -> tupl
 
     A file that cannot be read or is empty is a row with an error; nothing is decoded here.
 
+    Parameters
+    ----------
+    dataset, class_id : which class of which data set
+    max_images : at least 1; None: all
+
     Raises
     ------
     DataError
@@ -42,6 +53,13 @@ def manifest(dataset: Dataset, class_id: str, *, max_images: int | None) -> tupl
         The machine failed, for longer than a moment: that is no image's fault, and there is no manifest.
     ParameterError
         ``max_images`` is below 1.
+
+    Examples
+    --------
+    >>> from xvcore.data import manifest, open_dataset
+    >>> birds = open_dataset("partbirds?classes=2&images=5")
+    >>> [row.error for row in manifest(birds, birds.classes[0].class_id, max_images=2)]
+    [None, None]
     """
     if max_images is not None and max_images < 1:
         raise ParameterError(f"max_images = {max_images}: expected at least 1, or none for all")

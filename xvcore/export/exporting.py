@@ -42,6 +42,12 @@ class Exporter:
     ----------
     summary : what is written, in one line
     write : writes a content into an empty folder
+
+    Examples
+    --------
+    >>> from xvcore.export import exporters
+    >>> type(exporters["csv"]).__name__
+    'Exporter'
     """
 
     summary: str
@@ -75,6 +81,14 @@ def export(store: Store, out: Path, kind: str, *, run_ids: Sequence[str] | None 
         The folder is not empty, the store holds no rows, or a package is missing.
     StoreError
         The store cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from xvcore.export import export
+    >>> from xvcore.store import Store
+    >>> sorted(each.name for each in export(Store("store"), Path("as-csv"), "csv").glob("e*.csv"))
+    ['evidence.csv', 'evidence_means.csv']
     """
     exporter, out = exporters[kind], Path(out)
     if not store.exists():

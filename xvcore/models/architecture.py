@@ -28,6 +28,12 @@ class Output:
     index : position in the logits
     wnid : WordNet id, e.g. ``"n01558993"``; None where it is not known
     name : as the publisher spells it
+
+    Examples
+    --------
+    >>> from xvcore.models import Output
+    >>> Output(15, "n01558993", "robin").name
+    'robin'
     """
 
     index: int
@@ -49,6 +55,12 @@ class PublishedWeights:
     build : builds a network for these weights where the architecture's own ``build`` does not fit (a ViT of another
         input size); None uses the architecture's
     read : reads the downloaded file; None reads a plain state dict
+
+    Examples
+    --------
+    >>> from xvcore.models import find
+    >>> next(iter(find("squeezenet1_1").published.values())).n_classes
+    1000
     """
 
     name: str
@@ -80,6 +92,15 @@ class Architecture:
     is_one_version : the name says which published weights are meant (a timm tag), hence what a file of them expects
     of_file : what a file of weights describes, given what it says of itself under ``xv``: where the name alone does not
         tell the layers; WeightsError where the file does not tell them either
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from xvcore.models import Architecture, Preprocessing
+    >>> seen = Preprocessing((8, 8), None)
+    >>> flat = Architecture("flat", lambda n: nn.Sequential(nn.Flatten(), nn.Linear(192, n)), seen, n_classes=2)
+    >>> flat.build(5)[1].out_features
+    5
     """
 
     name: str

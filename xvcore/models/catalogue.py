@@ -7,12 +7,22 @@ from xvcore.models.architecture import Architecture, architectures
 def find(name: str) -> Architecture:
     """Return the architecture of this name.
 
+    Parameters
+    ----------
+    name : of a registered architecture, a torchvision classifier, or ``timm/NAME``
+
     Raises
     ------
     UnknownNameError
         Nobody knows it; lists what is near.
     XvError
         A timm name, but timm is not installed; a function that is not allowed, or not to be had.
+
+    Examples
+    --------
+    >>> from xvcore.models import find
+    >>> find("squeezenet1_1").n_classes
+    1000
     """
     if name.startswith(timm.PREFIX):
         return timm.architecture(name)

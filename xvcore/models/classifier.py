@@ -42,6 +42,13 @@ class Classifier:
     ParameterError
         A network of one output, whose softmax is 1 for every image (:class:`xvcore.models.TwoClasses` makes two of
         it).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xvcore.models import load
+    >>> load("squeezenet1_1@random?classes=2").logits(torch.rand(1, 3, 224, 224)).shape
+    torch.Size([1, 2])
     """
 
     name: str

@@ -186,6 +186,13 @@ def outputs_for(
     ------
     LabelError
         Names the classes whose output cannot be told, and the outputs that come near.
+
+    Examples
+    --------
+    >>> from xvcore.data import ClassInfo
+    >>> from xvcore.models import load, outputs_for
+    >>> outputs_for(load("squeezenet1_1@random?classes=2"), [ClassInfo("jays", 0, "jays")], {"jays": "1"})
+    {'jays': 1}
     """
     explicit = _explicit(class_map, classes)
     found, problems = _told(classifier, classes, explicit, n_hints=N_SHOWN)

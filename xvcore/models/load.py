@@ -66,6 +66,10 @@ def load(spec: str, *, device: torch.device | str = "cpu") -> Classifier:
 
     Examples
     --------
+    >>> from xvcore.models import load
+    >>> load("squeezenet1_1@random?classes=10").n_classes
+    10
+
     ``squeezenet1_1@w/squeezenet1_1.pt``, ``mobilenet_v2@w/m.pt?input=225&labels=w/wnids.txt``, ``timm/resnet18``,
     ``resnet18@random?classes=10``, ``vgg16@caffe.pt?channels=bgr&scale=255&mean=104,117,123&std=1``
 

@@ -35,6 +35,17 @@ class Geometry:
 
     Coordinates are continuous: pixel i covers [i, i + 1), its centre is i + 0.5. What the crop cut off gets
     coordinates outside the input.
+
+    Parameters
+    ----------
+    scale_x, scale_y : pixels of the input a pixel of the picture
+    offset_x, offset_y : where the picture's corner lies, in pixels of the input; negative where the crop cut it off
+
+    Examples
+    --------
+    >>> from xvcore.models import Geometry
+    >>> Geometry(scale_x=0.5, scale_y=0.5, offset_x=-16.0, offset_y=0.0).offset_x
+    -16.0
     """
 
     scale_x: float
@@ -78,6 +89,13 @@ class Preprocessing:
     equals the official transform of the published weights. A picture smaller than the crop is padded with black. Of a
     strip that would take gigabytes once resized (60 000 × 1 pixels, say) only what the crop keeps is resampled, which
     moves values at the crop's edges a little.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from xvcore.models import Preprocessing
+    >>> Preprocessing((224, 224), 256).pixels(Image.new("RGB", (640, 480))).shape
+    torch.Size([3, 224, 224])
     """
 
     input_px: tuple[int, int] = (224, 224)

@@ -15,6 +15,13 @@ class TwoClasses(nn.Module):
     Parameters
     ----------
     network : images to one score each, shape (batch, 1) or (batch,)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xvcore.models import TwoClasses
+    >>> TwoClasses(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 1)))(torch.zeros(5, 3, 2, 2)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -61,6 +61,14 @@ def wrap(  # noqa: PLR0913  what a network does not say of itself
         output, or a layer is unknown.
     LabelError
         Not as many labels as outputs, or a labels file that is none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xvcore.models import Preprocessing, wrap
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2))
+    >>> wrap(network, preprocessing=Preprocessing((8, 8), None), labels=["robin", "jay"], name="mine").n_classes
+    2
     """
     name = name or type(network).__name__
     taken = (_copied(network, name) if copy else network).float().eval()

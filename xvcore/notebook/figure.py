@@ -30,6 +30,14 @@ class Over:
     data : encoded
     box : x, y, w, h in pixels of the picture
     is_smooth : whether it is smoothed when it is enlarged; else its elements can be told apart
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xvcore.notebook import Over
+    >>> from xvcore.report.pictures import signed
+    >>> Over(signed(np.array([[1.0, -2.0]]), limit=2.0), (0, 0, 16, 8)).is_smooth
+    False
     """
 
     data: bytes
@@ -39,7 +47,19 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A closed line: its corners in pixels, and one of :data:`xvcore.notebook.colours.LINES`, counted on and on."""
+    """A closed line: its corners in pixels, and one of :data:`xvcore.notebook.colours.LINES`, counted on and on.
+
+    Parameters
+    ----------
+    corners : x, y in pixels of the picture
+    colour : number of the colour
+
+    Examples
+    --------
+    >>> from xvcore.notebook import Outline
+    >>> Outline.of_box((1, 2, 3, 4)).corners[2]
+    (4.0, 6.0)
+    """
 
     corners: Sequence[tuple[float, float]]
     colour: int = 0
@@ -60,6 +80,13 @@ class Panel:
     pixels : (h, w, 3), 0 … 255
     title, caption : above and below it
     over, outlines : in the order in which they are drawn
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xvcore.notebook import Outline, Panel
+    >>> Panel(np.zeros((8, 16, 3), np.uint8), "robin.jpg", outlines=(Outline.of_box((1, 1, 4, 4)),)).size
+    (8, 16)
     """
 
     pixels: np.ndarray
@@ -77,7 +104,19 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Numbers of either sign beside each other: labels, values, and their unit."""
+    """Numbers of either sign beside each other: labels, values, and their unit.
+
+    Parameters
+    ----------
+    rows : labels and values
+    unit : of the values
+
+    Examples
+    --------
+    >>> from xvcore.notebook import Bars, Figure
+    >>> Figure("Image 0", bars=Bars((("bias", -0.5), ("prototype 3", 2.0)), "logits")).html.count("logits")
+    2
+    """
 
     rows: tuple[tuple[str, float], ...]
     unit: str
@@ -96,6 +135,13 @@ class Figure:
     bars : numbers with their signs
     header, rows : a table
     parts : figures below this one
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xvcore.notebook import Figure, Panel
+    >>> Figure("A grey square", panels=(Panel(np.full((8, 8, 3), 128, np.uint8)),)).html.count("<img")
+    1
     """
 
     title: str

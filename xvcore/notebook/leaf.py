@@ -48,7 +48,8 @@ def leaf(
     Examples
     --------
     >>> import xvcore
-    >>> xvcore.leaf("my-store", "robin", network="squeezenet1_1")  # doctest: +SKIP
+    >>> xvcore.leaf("store", "robin", network="bagnet_drawn").n_images
+    4
     """
     try:
         from xvcore.notebook.leafing import Leaves

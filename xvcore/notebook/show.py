@@ -57,7 +57,8 @@ def show(  # noqa: PLR0913  one for each choice
     Examples
     --------
     >>> import xvcore
-    >>> xvcore.show("my-store", "robin", network="squeezenet1_1")  # doctest: +SKIP
+    >>> xvcore.show("store", "robin", network="bagnet_drawn").title
+    'robin & co'
     """
     entries = seen_of(store_at(store), class_id, network=network, run=run, picture_of=picture_of, first=first)
     name = entries[0].chapter.class_names[class_id]

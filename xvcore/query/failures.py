@@ -19,6 +19,13 @@ def failures(store: Store, *, run_id: str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame with the columns run_id, model, dataset, class_id, class_name, status, error
+
+    Examples
+    --------
+    >>> from xvcore.query import failures
+    >>> from xvcore.store import Store
+    >>> failures(Store("store"))[["class_id", "status"]].values.tolist()
+    [['broken', 'failed'], ['waiting', 'missing']]
     """
     runs = table(store, "runs", run_id=run_id, columns=["run_id", "model", "dataset", "class_ids"])
     asked = runs.explode("class_ids").rename(columns={"class_ids": "class_id"}).dropna(subset="class_id")

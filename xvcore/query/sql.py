@@ -46,6 +46,11 @@ _MOST_LETTERS = 600
 def answer(store: Store, sql: str) -> pa.Table:
     """Return what one query gives; it reads nothing but the store, and writes nothing.
 
+    Parameters
+    ----------
+    store : the store, whose tables are views
+    sql : one query
+
     Raises
     ------
     QueryError
@@ -54,6 +59,13 @@ def answer(store: Store, sql: str) -> pa.Table:
         DuckDB is not installed.
     StoreError
         Nothing was ever written to the store.
+
+    Examples
+    --------
+    >>> from xvcore.query import answer
+    >>> from xvcore.store import Store
+    >>> answer(Store("store"), "select count(*) as n from runs").to_pylist()
+    [{'n': 1}]
     """
     connection = connect(store)
     import duckdb
@@ -77,12 +89,23 @@ def connect(store: Store) -> "duckdb.DuckDBPyConnection":
     class whose record is damaged, or a run whose row is, is one that failed for this reason. Of files the footers are
     looked at; DuckDB does not verify checksums of pages: :func:`xvcore.query.table`, publishing and running again do.
 
+    Parameters
+    ----------
+    store : the store
+
     Raises
     ------
     XvError
         DuckDB is not installed.
     StoreError
         Nothing was ever written to the store, or a file is damaged.
+
+    Examples
+    --------
+    >>> from xvcore.query import connect
+    >>> from xvcore.store import Store
+    >>> connect(Store("store")).sql("select model from runs").fetchall()
+    [('bagnet_drawn',)]
     """
     try:
         import duckdb

@@ -64,6 +64,13 @@ def table(  # noqa: PLR0913  the three keys spare everyone a mapping
         A filter whose value does not fit its column.
     StoreError
         Nothing was ever written to the store, it cannot be reached, or a file is damaged (the message names it).
+
+    Examples
+    --------
+    >>> from xvcore.query import table
+    >>> from xvcore.store import Store
+    >>> table(Store("store"), "patches", class_id="robin", filters={"origin": "class"})["evidence"].max()
+    np.float32(39.0)
     """
     schema = SCHEMAS[name]
     keys = {"run_id": run_id, "model": model, "class_id": class_id}

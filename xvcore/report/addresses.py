@@ -16,10 +16,22 @@ def addresses(store: Store, run_ids: Sequence[str]) -> dict[tuple[str, str | Non
     They are relative to the first page and percent-encoded. A run's own page is that of the class ``None``: the first
     page, where the run has none.
 
+    Parameters
+    ----------
+    store : the store
+    run_ids : of the runs
+
     Raises
     ------
     StoreError
         Nothing was ever written to the store, or a run that it does not have.
+
+    Examples
+    --------
+    >>> from xvcore.report import addresses
+    >>> from xvcore.store import Store
+    >>> addresses(Store("store"), ["bagnet_drawn-evidence"])["bagnet_drawn-evidence", "robin"]
+    'evidence/bagnet_drawn/robin/index.html'
     """
     found: dict[tuple[str, str | None], str] = {}
     for chapter in read_plan(store, run_ids):

@@ -50,6 +50,14 @@ def build(
     StoreError
         Nothing was ever written to the store, or a run that it does not have. A damaged table of one class is shown
         on that class's page instead.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from xvcore.report import build
+    >>> from xvcore.store import Store
+    >>> build(Store("store"), Path("report")).name
+    'index.html'
     """
     site = Site(Path(out))
     read_plan(store, run_ids)  # what is asked for in vain leaves no folder

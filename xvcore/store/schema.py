@@ -46,6 +46,12 @@ class Column:
     choices : the only values allowed, if any
     role : in ``class_runs``, of a count that a family adds: ``"found"``: what was looked for, which lists show;
         ``"step"``: something on the way there
+
+    Examples
+    --------
+    >>> from xvcore.store import SCHEMAS
+    >>> SCHEMAS["masks"]["area_frac"].unit
+    '0 … 1'
     """
 
     name: str
@@ -85,6 +91,12 @@ class Table:
     rows_per_group : rows in a Parquet row group, the unit that filters skip
     version : of the schema; columns are only ever added, and are nullable then
     growth : what the size of a part is proportional to
+
+    Examples
+    --------
+    >>> from xvcore.store import SCHEMAS
+    >>> SCHEMAS["clusters"].grain
+    ('run_id', 'class_id', 'cluster_id')
     """
 
     name: str

@@ -47,6 +47,12 @@ class Store:
     ------
     StoreError
         The URL cannot be reached, or the store is of a newer format than this version reads.
+
+    Examples
+    --------
+    >>> from xvcore.store import Store
+    >>> list(Store("store").runs()["model"])
+    ['bagnet_drawn']
     """
 
     def __init__(self, url: str | Path, **storage_options: Any) -> None:
