@@ -7,7 +7,7 @@ from pathlib import Path
 from xvcore.report.chapters import Chapter
 from xvcore.report.draft import Draft
 from xvcore.report.family import families
-from xvcore.report.index_page import index_page
+from xvcore.report.index_page import FOLDER, index_files
 from xvcore.report.originals import NameOf, PictureOf
 from xvcore.report.plan import read_plan
 from xvcore.report.renderer import Renderer, static_files
@@ -104,4 +104,7 @@ def _write(draft: Draft, chapters: Sequence[Chapter], *, is_whole: bool) -> None
             tables=[SCHEMAS[name] for name in SCHEMAS],
         ),
     )
-    draft.site.write("index.html", index_page(draft.renderer, chapters, draft.cards))
+    files = index_files(draft.renderer, chapters, draft.cards)
+    for path, text in files.items():  # the first page last
+        draft.site.write(path, text)
+    draft.site.keep_only(FOLDER, files)

@@ -1,8 +1,12 @@
 """The first page: of each data set what each family found in classes and networks."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from markupsafe import Markup
 
 from xvcore.report.chapters import Chapter, Entry, Network, Section
 from xvcore.report.draft import Cards
@@ -18,26 +22,62 @@ Done = Sequence[tuple[Entry, Card]]
 """The complete classes of a network with their cards."""
 
 PAGE = "index.html"
+SHOWN = 100
+"""Classes of a family that stand on the first page, and in each piece of the others; where several families have more,
+they share the first page."""
+FOLDER = "static/classes"
+"""Of what the first page has not."""
 _MANY = 300
 _MOST_TOLD, _MOST_BELOW = 3, 9
 """Findings of a family at the top of the first page, and of those that are folded below them."""
 _STATUSES = ("failed", "stopped", "running", "pending", "skipped")
 
 
-def index_page(renderer: Renderer, chapters: Sequence[Chapter], cards: Cards) -> str:
-    """Return the page: a chapter a data set, in it a block a family, in that a row a class, a cell a network."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Classes that the first page has not at once.
+
+    Parameters
+    ----------
+    title : the first and the last of them
+    script : brings their rows to the first page; a script, for a page that is a file may load nothing else
+    page : shows them where scripts do not run
+    """
+
+    title: str
+    script: str
+    page: str
+
+
+def index_files(renderer: Renderer, chapters: Sequence[Chapter], cards: Cards) -> dict[str, str]:
+    """Return the first page by its path, and the files with the classes that it has not at once.
+
+    It has a chapter a data set, in it a block a family, in that a row a class, a cell a network.
+    """
+    values = [
+        [
+            {
+                "method": section.method,
+                "networks": section.networks,
+                "dataset": chapter.dataset,
+                "id": f"{section.method}-{number}",
+                **families[section.method].block(section, cards),
+            }
+            for section in chapter.sections
+            if section.method in families
+        ]
+        for number, chapter in enumerate(chapters, start=1)
+    ]
+    n_large = sum(len(each.get("rows", ())) > SHOWN for of_chapter in values for each in of_chapter)
+    files: dict[str, str] = {}
     shown = [
         {
             "dataset": chapter.dataset,
             "split": chapter.split,
             "told": _told(chapter, cards),
-            "blocks": [
-                _block(renderer, section, f"{section.method}-{number}", cards)
-                for section in chapter.sections
-                if section.method in families
-            ],
+            "blocks": [_block(renderer, each, SHOWN // max(n_large, 1), files) for each in of_chapter],
         }
-        for number, chapter in enumerate(chapters, start=1)
+        for chapter, of_chapter in zip(chapters, values, strict=True)
     ]
     sections: dict[str, list[Section]] = {}
     for chapter in chapters:
@@ -48,7 +88,8 @@ def index_page(renderer: Renderer, chapters: Sequence[Chapter], cards: Cards) ->
         for method in in_order(sections)
         if method in families
     ]
-    return renderer.render(PAGE, PAGE, chapters=shown, ledes=[lede.strip() for lede in ledes if lede.strip()])
+    page = renderer.render(PAGE, PAGE, chapters=shown, ledes=[lede.strip() for lede in ledes if lede.strip()])
+    return {**files, PAGE: page}
 
 
 def class_block(
@@ -107,9 +148,43 @@ def _told(chapter: Chapter, cards: Cards) -> list[dict[str, Any]]:
     return [each for each in told if each["first"] or each["n_chance"]]
 
 
-def _block(renderer: Renderer, section: Section, name: str, cards: Cards) -> Any:
-    values = {"method": section.method, "networks": section.networks, **families[section.method].block(section, cards)}
-    return renderer.part(f"{section.method}/index.html", PAGE, section=values, id=name)
+def _block(renderer: Renderer, values: Mapping[str, Any], n_first: int, files: dict[str, str]) -> Markup:
+    """Return the block of a family, and add the files of the classes that are not in it.
+
+    Parameters
+    ----------
+    renderer : of the templates
+    values : of the block
+    n_first : classes that are in it where there are more than :data:`SHOWN`
+    files : text by path; the others are added
+    """
+    template, name, rows = f"{values['method']}/index.html", values["id"], values.get("rows", ())
+    n_first = max(n_first, 1) if len(rows) > SHOWN else len(rows)
+    chunks = [rows[start : start + SHOWN] for start in range(n_first, len(rows), SHOWN)]
+    pieces = [
+        Piece(
+            f"{chunk[0]['topic'].class_name} – {chunk[-1]['topic'].class_name}",
+            f"{FOLDER}/{name}-{number}.js",
+            f"{FOLDER}/{name}-{number}.html",
+        )
+        for number, chunk in enumerate(chunks, start=1)
+    ]
+    whole = {**values, "n_rows": len(rows), "pieces": pieces}
+    for piece, chunk, before, after in zip(pieces, chunks, [None, *pieces], [*pieces[1:], None], strict=False):
+        section = {**whole, "rows": chunk}
+        added = renderer.part(template, PAGE, section=section, id=name, part="rows")
+        files[piece.script] = f"xvRows({json.dumps(name)}, {json.dumps(str(added).strip(), ensure_ascii=False)});\n"
+        table = renderer.part(template, piece.page, section=section, id=name, part="table")
+        files[piece.page] = renderer.render(
+            "classes.html",
+            piece.page,
+            title=piece.title,
+            dataset=values["dataset"],
+            before=before,
+            after=after,
+            table=table,
+        )
+    return renderer.part(template, PAGE, section={**whole, "rows": rows[:n_first]}, id=name, part="whole")
 
 
 def _rows(section: Section, cards: Cards, keys: Callable[[Sequence[Cell]], Keys]) -> list[dict[str, Any]]:

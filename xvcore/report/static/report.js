@@ -55,6 +55,9 @@
   }
 
   const STEP = 100; // rows shown at once: a thousand rows of pictures would make a phone slow
+  const tables = {}; // what takes more rows, by the block's id: pieces are scripts, which a page that is a file may load
+
+  window.xvRows = (id, html) => tables[id] && tables[id](html);
 
   function table(controls) {
     const table = document.getElementById(controls.dataset.for);
@@ -68,6 +71,42 @@
     const output = controls.querySelector("output");
     const more = table.nextElementSibling;
     const state = { key: "name", down: false, shown: STEP };
+    const total = Number(controls.dataset.total);
+    const pieces = (controls.dataset.pieces || "").split(" ").filter(Boolean); // not loaded yet, in their order
+    const waiting = []; // for all pieces
+    let isLost = false, isLoading = false;
+
+    tables[controls.dataset.for.replace(/-table$/, "")] = (html) => {
+      const holder = document.createElement("template");
+      holder.innerHTML = "<table><tbody>" + html + "</tbody></table>";
+      rows.push(...holder.content.querySelectorAll("tr"));
+    };
+
+    function load(then) { // the next piece
+      const script = document.createElement("script");
+      const after = (lost) => {
+        isLost = isLost || lost;
+        isLoading = false;
+        script.remove();
+        then();
+        if (!isLoading && waiting.length) goOn();
+      };
+      isLoading = true;
+      output.textContent = "loading …";
+      script.addEventListener("load", () => after(false));
+      script.addEventListener("error", () => after(true));
+      script.src = pieces.shift();
+      document.head.append(script);
+    }
+
+    function goOn() {
+      if (pieces.length) load(goOn); else waiting.splice(0).forEach((each) => each());
+    }
+
+    function withAll(then) { // what looks at all rows needs all pieces
+      waiting.push(then);
+      if (!isLoading) goOn();
+    }
 
     function compare(a, b) {
       if (state.key !== "name") {
@@ -89,9 +128,11 @@
         if (fits) found += 1;
         row.hidden = !fits || found > state.shown;
       });
-      output.textContent = found === rows.length ? "" : found + " of " + rows.length;
-      more.hidden = found <= state.shown;
-      more.firstElementChild.textContent = "Show " + Math.min(STEP, found - state.shown) + " more of " + found;
+      const all = found + (pieces.length ? total - rows.length : 0);
+      output.textContent = isLost ? "some classes could not be loaded" : all === total ? "" : all + " of " + total;
+      more.hidden = all <= state.shown;
+      more.firstElementChild.textContent = "Show " + Math.min(STEP, all - state.shown) + " more of " + all;
+      if (found > 0) body.append(...rows.filter((row) => row.parentNode !== body));
     }
 
     function sort() {
@@ -109,7 +150,19 @@
     function by(key) {
       state.down = key === state.key ? !state.down : key !== "name";
       state.key = key;
-      sort();
+      withAll(sort);
+    }
+
+    function grow() {
+      state.shown += STEP;
+      const go = () => (pieces.length && rows.length < state.shown ? load(go) : show());
+      if (!isLoading) go();
+    }
+
+    function filter() {
+      state.shown = STEP;
+      const isAsked = search.value.trim() || (failed && failed.checked);
+      if (isAsked) withAll(show); else show();
     }
 
     heads.forEach((head) => {
@@ -119,11 +172,11 @@
       button.addEventListener("click", () => by(head.dataset.key));
       head.append(button);
     });
-    search.addEventListener("input", () => { state.shown = STEP; show(); });
-    if (failed) failed.addEventListener("change", () => { state.shown = STEP; show(); });
+    search.addEventListener("input", filter);
+    if (failed) failed.addEventListener("change", filter);
     select.addEventListener("change", () => { state.key = ""; by(select.value); });
     order.addEventListener("click", () => by(state.key));
-    more.firstElementChild.addEventListener("click", () => { state.shown += STEP; show(); });
+    more.firstElementChild.addEventListener("click", grow);
     controls.hidden = false;
     show();
   }
