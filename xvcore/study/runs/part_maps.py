@@ -44,7 +44,9 @@ class PartMaps:
         if not isinstance(dataset, HasPartMasks):
             raise ParameterError(f"{env['dataset_spec']}: no maps of parts (FunnyBirds and PartBirds have them)")
         self._dataset, self._masks, self._names = dataset, dataset, names
-        stated = {name: tuple(each) if isinstance(each, list) else each for name, each in env["preprocessing"].items()}
+        stated: dict[str, Any] = {
+            name: tuple(each) if isinstance(each, list) else each for name, each in env["preprocessing"].items()
+        }
         self._preprocessing = Preprocessing(**stated)
 
     def __call__(self, class_id: str, image_id: str, box: Box) -> tuple[str, ...]:
