@@ -1,12 +1,13 @@
 """Results show themselves in a notebook: how, a family says in its ``views``; results know nothing of pictures."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from xvcore.errors import XvError
 from xvcore.registry import Registry
 
 
+@runtime_checkable
 class Drawing(Protocol):
     """What is shown: see :class:`xvcore.notebook.figure.Figure`."""
 

@@ -132,7 +132,8 @@ def test_units_are_those_whose_strongest_images_are_of_the_class(units) -> None:
     for layer in part.parts:
         assert [row[0] for row in layer.rows] == ["0", "1", "2", "3"]
         assert [panel.title for panel in layer.panels][:2] == ["unit 0", "unit 0: projection"]
-    assert not xvcore.show(units, "wren", network=BARE, picture_of=picture_of).parts
+    (part,) = xvcore.show(units, "wren", network=BARE, picture_of=picture_of).parts
+    assert "nothing to show of this class" in part.words
 
 
 def test_prototypes_and_decisions_sum_to_the_logit(tmp_path) -> None:

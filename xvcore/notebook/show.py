@@ -71,7 +71,7 @@ def show(  # noqa: PLR0913  one for each choice
 
 
 def _part(seen: Seen) -> Figure | None:
-    """Return what a run has of the class; where it has nothing, why; None where nothing can be said."""
+    """Return what a run has of the class; where it has nothing, why; None where its family has no view."""
     view = class_views.get(seen.section.method)
     if view is None:
         return None
@@ -80,7 +80,8 @@ def _part(seen: Seen) -> Figure | None:
         return found
     record, status = seen.entry.record, seen.entry.status
     said = problem or (f"{_STATES[status]}: {record['error']}" if record.get("error") else _STATES.get(status))
-    return Figure(f"{seen.section.method}, {seen.entry.network.title}", said) if said else None
+    said = said or "The run has ended, and has nothing to show of this class."
+    return Figure(f"{seen.section.method}, {seen.entry.network.title}", said)
 
 
 def _drawn(figure: Callable[[Seen], Figure | None], seen: Seen) -> tuple[Figure | None, str | None]:

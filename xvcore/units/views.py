@@ -69,7 +69,7 @@ def figure_of_units(  # noqa: PLR0913  one for each choice
         raise unknown_name("layer", chosen, names)
     start = sum(each.n_units for each in tops.layers[: names.index(chosen)])
     of_layer = tops.layers[names.index(chosen)]
-    frame = tops.top(range(tops.last_image + 1), first=kept)  # type: ignore[arg-type]  # numbers serve as ids
+    frame = tops.top([str(number) for number in range(tops.last_image + 1)], first=kept)
     frame = frame[frame["layer"] == chosen]
     strongest = tops.values[start : start + of_layer.n_units, 0].cpu()
     alive = (strongest > 0).nonzero()[:, 0]
