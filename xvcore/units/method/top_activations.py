@@ -322,6 +322,7 @@ class Candidates:
         self._before = before
         self._numbers = numbers
         self._is_later = int(numbers.min()) > before.last_image
+        self._is_in_order = self._is_later and bool((numbers[1:] > numbers[:-1]).all())
         self._maxima: dict[int, Tensor] = {}
         self._places: dict[int, Tensor] = {}
         sizes = [layer.n_units for layer in before.layers]
@@ -382,7 +383,10 @@ class Candidates:
         if not self._is_later:
             _check_disjoint(old[1], numbers)
         values, images, found = _ranked(
-            old, (torch.where(chosen.isnan(), -torch.inf, chosen), numbers, places[:, rows].T), before.kept
+            old,
+            (torch.where(chosen.isnan(), -torch.inf, chosen), numbers, places[:, rows].T),
+            before.kept,
+            are_in_order=self._is_in_order,
         )
         is_valid = ~maxima.isnan()
         quanta = torch.where(is_valid, maxima, 0).double().div_(SUM_QUANTUM).round_()
@@ -404,9 +408,15 @@ def _n_counted(n_seen: Int[np.ndarray, " units"], first: int, shown: int | None)
     return np.where(n_seen > first, first, np.where(n_seen > fewer, fewer, 0))
 
 
-def _ranked(some: Entries, others: Entries, kept: int) -> Entries:
-    """Return the strongest entries of each row, equal ones by rising image number."""
+def _ranked(some: Entries, others: Entries, kept: int, *, are_in_order: bool = False) -> Entries:
+    """Return the strongest entries of each row, equal ones by rising image number.
+
+    ``are_in_order`` says that those of ``some`` are ranked and lower in number than the others, and these rise.
+    """
     values, images, places = (torch.cat(pair, 1) for pair in zip(some, others, strict=True))
+    if are_in_order:
+        order = values.argsort(stable=True, dim=1, descending=True)[:, :kept]
+        return values.gather(1, order), images.gather(1, order), places.gather(1, order)
     by_image = images.argsort(stable=True, dim=1)
     by_value = values.gather(1, by_image).argsort(stable=True, dim=1, descending=True)
     order = by_image.gather(1, by_value[:, :kept])
