@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bird_store import HOSTILE_MODEL, WIDE, picture_of
+from bird_store import HOSTILE_MODEL, WIDE, picture_of, record, run_row
 from browser import violations
 from method_store import BARE, LOCAL, PROJECTED, ROBINS, write_evidence, write_units
 
-from xvcore.report import build
+from xvcore.report import build, index_page
 from xvcore.report.names import page_name
 from xvcore.store import Store
 
@@ -258,6 +258,30 @@ def test_the_first_page_sorts_by_name_and_number(browser, site):
     assert counts[len(known) :] == [None] * (len(counts) - len(known))
     head = browser.find_element("css selector", "th[data-key=n1]")
     assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_classes_that_are_not_on_the_first_page_at_once_are_found_and_sorted(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(index_page, "SHOWN", 3)
+    store = Store(tmp_path / "store")
+    classes = [f"class {number}" for number in range(11)]
+    store.write_run(run_row(WIDE, WIDE, classes))
+    for class_id in classes:
+        store.write("class_runs", WIDE, class_id, [record(class_id, "failed", error="no memory")])
+    site = build(store, tmp_path / "site").parent
+    set_screen(browser, 1280)
+    visit(browser, site, "index.html")
+    assert len(names(browser)) == 3
+    browser.find_element("css selector", ".more button").click()
+    assert wait_for(browser, "document.querySelectorAll('tbody tr:not([hidden])').length === 11")
+    visit(browser, site, "index.html")
+    browser.find_element("css selector", "input[type=search]").send_keys("class 9")
+    assert wait_for(browser, "document.querySelectorAll('tbody tr:not([hidden])').length === 1")
+    assert names(browser) == ["class 9"]
+    assert browser.execute_script("return document.querySelector('.controls output').textContent") == "1 of 11"
+    visit(browser, site, "index.html")
+    browser.find_element("css selector", "th[data-key=name] button").click()
+    wait_for(browser, "document.querySelector('tbody tr th b').textContent === 'class 10'")
+    assert names(browser) == [f"class {number}" for number in range(10, -1, -1)]
 
 
 def test_the_first_page_filters_by_words_and_failure(browser, site):

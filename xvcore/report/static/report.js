@@ -70,10 +70,10 @@
     const failed = controls.querySelector("input[type=checkbox]");
     const output = controls.querySelector("output");
     const more = table.nextElementSibling;
-    const state = { key: "name", down: false, shown: STEP };
     const total = Number(controls.dataset.total);
     const pieces = (controls.dataset.pieces || "").split(" ").filter(Boolean); // not loaded yet, in their order
     const waiting = []; // for all pieces
+    const state = { key: "name", down: false, shown: pieces.length ? rows.length : STEP };
     let isLost = false, isLoading = false;
 
     tables[controls.dataset.for.replace(/-table$/, "")] = (html) => {
@@ -100,7 +100,9 @@
     }
 
     function goOn() {
-      if (pieces.length) load(goOn); else waiting.splice(0).forEach((each) => each());
+      if (pieces.length) { load(goOn); return; }
+      state.shown = Math.max(state.shown, STEP);
+      waiting.splice(0).forEach((each) => each());
     }
 
     function withAll(then) { // what looks at all rows needs all pieces

@@ -367,15 +367,37 @@ class Candidates:
 
     def ranked(self, kept: Sequence[int] | None = None) -> UnitTops:
         """Return the rankings with the maxima of the images at the places ``kept`` in, of all for None."""
-        before, indices = self._before, range(len(self._before.layers))
-        maxima = torch.cat([self._maxima[index] for index in indices], 1)
-        places = torch.cat([self._places[index] for index in indices], 1)
-        seen = self._numbers
-        if kept is not None and len(kept) < len(seen):
-            if not kept:
-                return before
-            counted = torch.tensor(list(kept), device=seen.device)
-            maxima, places, seen = (each.index_select(0, counted) for each in (maxima, places, seen))
+        return Candidates.ranked_together([(self, kept)])
+
+    @staticmethod
+    def ranked_together(parts: Sequence[tuple["Candidates", Sequence[int] | None]]) -> UnitTops:
+        """Return the rankings with the maxima of several batches in, which were looked at with the same ones before.
+
+        Parameters
+        ----------
+        parts : batches without an image in common, at least one, and which of their images count, all for None
+        """
+        found = [part._counted(kept) for part, kept in parts]
+        maxima, places, seen = (torch.cat(each) for each in zip(*found, strict=True))
+        one = next((part for part, _ in parts if not part._is_later), parts[0][0])
+        return one._with(maxima, places, seen) if len(seen) else one._before
+
+    def _counted(self, kept: Sequence[int] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return maxima and places, images × units, and numbers of the images that count."""
+        indices = range(len(self._before.layers))
+        found = (
+            torch.cat([self._maxima[index] for index in indices], 1),
+            torch.cat([self._places[index] for index in indices], 1),
+        )
+        if kept is None or len(kept) == len(self._numbers):
+            return *found, self._numbers
+        counted = torch.tensor(list(kept), dtype=torch.long, device=self._numbers.device)
+        maxima, places, seen = (each.index_select(0, counted) for each in (*found, self._numbers))
+        return maxima, places, seen
+
+    def _with(self, maxima: Tensor, places: Tensor, seen: Tensor) -> UnitTops:
+        before = self._before
+        is_in_order = self._is_later and bool((seen[1:] > seen[:-1]).all())
         rows = self._enters(maxima, seen, before.values[:, -1], before.images[:, -1]).any(0).nonzero()[:, 0]
         chosen = maxima[:, rows].T
         numbers = torch.where(chosen.isnan(), NOBODY, seen)
@@ -383,7 +405,10 @@ class Candidates:
         if not self._is_later:
             _check_disjoint(old[1], numbers)
         values, images, found = _ranked(
-            old, (torch.where(chosen.isnan(), -torch.inf, chosen), numbers, places[:, rows].T), before.kept
+            old,
+            (torch.where(chosen.isnan(), -torch.inf, chosen), numbers, places[:, rows].T),
+            before.kept,
+            are_in_order=is_in_order,
         )
         is_valid = ~maxima.isnan()
         quanta = torch.where(is_valid, maxima, 0).double().div_(SUM_QUANTUM).round_()
@@ -405,9 +430,15 @@ def _n_counted(n_seen: Int[np.ndarray, " units"], first: int, shown: int | None)
     return np.where(n_seen > first, first, np.where(n_seen > fewer, fewer, 0))
 
 
-def _ranked(some: Entries, others: Entries, kept: int) -> Entries:
-    """Return the strongest entries of each row, equal ones by rising image number."""
+def _ranked(some: Entries, others: Entries, kept: int, *, are_in_order: bool = False) -> Entries:
+    """Return the strongest entries of each row, equal ones by rising image number.
+
+    ``are_in_order`` says that those of ``some`` are ranked and lower in number than the others, and these rise.
+    """
     values, images, places = (torch.cat(pair, 1) for pair in zip(some, others, strict=True))
+    if are_in_order:
+        order = values.argsort(stable=True, dim=1, descending=True)[:, :kept]
+        return values.gather(1, order), images.gather(1, order), places.gather(1, order)
     by_image = images.argsort(stable=True, dim=1)
     by_value = values.gather(1, by_image).argsort(stable=True, dim=1, descending=True)
     order = by_image.gather(1, by_value[:, :kept])

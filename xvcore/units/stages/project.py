@@ -58,8 +58,11 @@ def with_pictures(
     rows = pa.Table.from_pandas(ranking, preserve_index=False)
     made = {row["row"]: row for row in wanted}
     for column in map(SCHEMAS["unit_top"].__getitem__, MADE):
-        cells = [made[number].get(column.name) if number in made else None for number in range(len(ranking))]
-        rows = rows.append_column(column.name, pa.array(cells, column.type))
+        cells = pa.nulls(len(ranking), column.type)
+        if made:
+            values = [made[number].get(column.name) if number in made else None for number in range(len(ranking))]
+            cells = pa.array(values, column.type)
+        rows = rows.append_column(column.name, cells)
     return rows
 
 

@@ -21,11 +21,14 @@ from xvcore.units.settings import TopUnits
 from xvcore.units.stages.project import Pixels, n_shown, with_pictures
 from xvcore.units.stages.rankings import layers_of, ranked
 
+RANKED_AT_ONCE = 64
+"""Images whose maxima are put into the rankings together."""
+
 
 def scan(run: Run[TopUnits], class_id: str, progress: Progress | None = None) -> int:
     """Rank the images of a class for every unit, add them to ``unit_sums``; return the images."""
     found, n_images = looked(run, class_id, Scanned, progress)
-    keep(run, class_id, found.tops)
+    keep(run, class_id, found.ranked())
     return n_images
 
 
@@ -39,7 +42,8 @@ class Scanned:
     """
 
     def __init__(self, run: Run[TopUnits], class_id: str) -> None:
-        self.tops = UnitTops.empty(layers_of(run), run.settings.top.kept, run.classifier.device)
+        self._tops = UnitTops.empty(layers_of(run), run.settings.top.kept, run.classifier.device)
+        self._waiting: list[tuple[Candidates, Sequence[int]]] = []
         self._run = run
         self._numbers = image_numbers(run, class_id)
         self._at_work: Candidates
@@ -48,12 +52,21 @@ class Scanned:
         """Make the pass of a batch and return the scores."""
         images = batch.images.to(self._run.classifier.device)
         numbers = torch.tensor([self._numbers[each] for each in batch.image_ids])
-        self._at_work = self._run.settings.top.look(self._run.classifier, images, numbers, self.tops)
+        self._at_work = self._run.settings.top.look(self._run.classifier, images, numbers, self._tops)
         return self._at_work.logits
 
     def take(self, kept: Sequence[int], _predicted: Sequence[int]) -> None:
-        """Rank the images of the batch that count."""
-        self.tops = self._at_work.ranked(kept)
+        """Note the images of the batch that count; several batches are ranked at once."""
+        self._waiting.append((self._at_work, kept))
+        if sum(len(each) for _, each in self._waiting) >= RANKED_AT_ONCE:
+            self.ranked()
+
+    def ranked(self) -> UnitTops:
+        """Return the rankings over all images that were noted."""
+        if self._waiting:
+            self._tops = Candidates.ranked_together(self._waiting)
+            self._waiting = []
+        return self._tops
 
 
 def gather_units(run: Run[TopUnits]) -> None:
