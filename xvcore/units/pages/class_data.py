@@ -1,6 +1,5 @@
 """The units that respond to a class: those whose strongest images are of it, and how likely chance would make that."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,8 @@ class Responding:
     layer, unit : the unit
     page : where it is shown
     row : of ``units``
-    n_ranked, n_own : its strongest images, and those of them that are of the class; None where that is not known
+    n_ranked, n_own : its strongest images, at most as many as the class has, and those of them that are of the class;
+        None where that is not known
     by_chance : how many of them would be of the class by chance; likewise
     p_value : how likely chance would give any class as many, for any living unit (Bonferroni over both); likewise
     sheets : files of its projections and crops; None for what there is not
@@ -125,7 +125,7 @@ def read_units(
         ranked = _ranked(store, network, layer)
         for row in layer.units:
             if not row["dead"] and row["top_class_id"] is not None:
-                found = chance.of(layer, row, ranked.get(int(row["unit"]), Counter()), sheets)
+                found = chance.of(layer, row, ranked.get(int(row["unit"]), []), sheets)
                 by_class.setdefault(str(row["top_class_id"]), []).append(found)
         for row in _first(store, network, layer):
             unit, of_class = int(row["unit"]), strongest.setdefault(str(row["image_class_id"]), {})
@@ -141,16 +141,15 @@ def read_units(
     )
 
 
-def _ranked(store: Store, network: Network, layer: Layer) -> dict[int, Counter[str]]:
-    """Return how many of the strongest images of each unit are of which class; none where the table is damaged."""
+def _ranked(store: Store, network: Network, layer: Layer) -> dict[int, list[str]]:
+    """Return the classes of the strongest images of each unit, strongest first; none where the table is damaged."""
     try:
-        rows = shard_rows(store, network.run_id, "unit_top", layer.name, ["unit", "image_class_id"])
+        rows = shard_rows(store, network.run_id, "unit_top", layer.name, ["unit", "position", "image_class_id"])
     except StoreError:
         return {}  # the pages of the layer say so
-    sizes = rows.groupby(["unit", "image_class_id"], observed=True).size()
-    found: dict[int, Counter[str]] = {}
-    for row in records(sizes.rename("n").reset_index()):
-        found.setdefault(int(row["unit"]), Counter())[str(row["image_class_id"])] = int(row["n"])
+    found: dict[int, list[str]] = {}
+    for row in records(rows.sort_values(["unit", "position"])):
+        found.setdefault(int(row["unit"]), []).append(str(row["image_class_id"]))
     return found
 
 
@@ -176,10 +175,12 @@ class _Chance:
     n_of_class: Mapping[str, int]
     n_units: int
 
-    def of(self, layer: Layer, row: Row, ranked: Counter[str], sheets: Sheets) -> Responding:
+    def of(self, layer: Layer, row: Row, ranked: Sequence[str], sheets: Sheets) -> Responding:
         """Return a unit with what chance would give its class among as many images."""
         unit, n_images, class_id = int(row["unit"]), int(row["n_images"]), str(row["top_class_id"])
-        n, own, n_class = ranked.total(), ranked[class_id], self.n_of_class.get(class_id, 0)
+        n_class = self.n_of_class.get(class_id, 0)
+        first = ranked[:n_class]  # more cannot be of it, and would only hide that the strongest are
+        n, own = len(first), first.count(class_id)
         page, pictures = address(layer, unit, sheets), sheets.get(layer.name, {}).get(unit, (None, None))
         if not n or n >= n_images or own > n_class or n_class > n_images:
             return Responding(layer.name, unit, page, row, None, None, None, None, pictures)
