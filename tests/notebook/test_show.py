@@ -183,10 +183,16 @@ def test_findings_of_analyses_and_maps_are_shown(tmp_path) -> None:
     assert part.title == "Occlusion, partbirds_narrow"
     assert len(panels(part)) >= 3
     assert any(np.ptp(panel.pixels) > 0 for panel in panels(part)), "pictures are drawn again from the data set"
-    holding = (
-        run.store.read("findings", run.run_id, run.run_id) if run.store.has("findings", run.run_id, run.run_id) else []
-    )
-    assert len(part.rows) <= len(holding) or not part.rows
+    known = {"measure": "drop", "value": 0.5, "low": 0.4, "high": 0.6, "null_value": 0.0, "n": 3}
+    rows = [
+        {**known, "model": "partbirds_narrow", "position": 0, "sentence": "It needs the bill.", "holds": True},
+        {**known, "model": "partbirds_narrow", "position": 1, "sentence": "It needs the sky.", "holds": False},
+    ]
+    run.store.write("findings", run.run_id, "runs", rows)
+    run.store.publish(run.run_id)
+    (part,) = xvcore.show(tmp_path, class_id).parts
+    assert [row[0] for row in part.rows] == ["It needs the bill."], "nothing is said that does not hold"
+    assert part.rows[0][2] == "0.50 (0.40 to 0.60)"
 
 
 def test_every_family_of_a_store_is_a_part(tmp_path) -> None:
