@@ -8,7 +8,7 @@ import torch
 
 from xvcore.data import Batch
 from xvcore.errors import XvError
-from xvcore.runs.images import batches, passed_images
+from xvcore.runs.images import batches, could_read, passed_images
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.stage import Looker, pipelines
 from xvcore.types import Scores
@@ -80,6 +80,11 @@ def looked(
     """Return what a stage saw of the images of a class that count, and their number.
 
     It looked on when *predict* was at work, in this process and on these images; else the passes are made here.
+
+    Raises
+    ------
+    ImageError
+        One that counts can no longer be read.
     """
     image_ids = passed_images(run, class_id)
     along: Along | None = run.memo.pop(Along, None)
@@ -91,11 +96,16 @@ def looked(
     looker = begin(run, class_id)
     predicted = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "pred_idx"])
     outputs = dict(zip(predicted["image_id"], predicted["pred_idx"], strict=True))
-    n_done = 0
-    for batch in batches(run, class_id, image_ids) if image_ids else ():
-        looker.look(batch)
-        looker.take(range(len(batch.image_ids)), [int(outputs[each]) for each in batch.image_ids])
-        n_done += len(batch.image_ids)
+    counted, n_done = set(image_ids), 0
+    for batch in batches(run, class_id) if image_ids else ():  # of all images, as predict has them: sums round alike
+        for image_id, message in batch.failures:
+            if image_id in counted:
+                raise could_read(run, image_id, message)
+        kept = [place for place, image_id in enumerate(batch.image_ids) if image_id in counted]
+        if kept:
+            looker.look(batch)
+            looker.take(kept, [int(outputs[batch.image_ids[place]]) for place in kept])
+        n_done += len(kept)
         if progress:
             progress(n_done, len(image_ids))
     return looker, n_done

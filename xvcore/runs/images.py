@@ -86,9 +86,14 @@ def batches(run: Run[Settings], class_id: str, image_ids: Sequence[str] | None =
     for batch in load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=size):
         if image_ids is not None:
             for image_id, message in batch.failures:
-                raise ImageError(f"{image_id}: {message} (an earlier stage of run {run.run_id} could read it)")
+                raise could_read(run, image_id, message)
         kept.take(batch, by_id)
         yield batch
+
+
+def could_read(run: Run[Settings], image_id: str, message: str) -> ImageError:
+    """Return the error of an image that can no longer be read."""
+    return ImageError(f"{image_id}: {message} (an earlier stage of run {run.run_id} could read it)")
 
 
 class DecodedClass:
