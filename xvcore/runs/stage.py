@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -45,6 +45,7 @@ class Summary:
     older: Callable[["Run[Any]", str], Any]
 
 
+@runtime_checkable
 class Looker(Protocol):
     """Does the work of a stage on passes of the network over batches, whoever asked for the pass: *predict*, or itself.
 
