@@ -7,10 +7,10 @@
 # None of these says a word.
 #
 # Seen on 2026-11-29, Python 3.11, x86-64:
-#   folders inside classes   8 images   datasets: ['adult', 'young']   torchvision: ['a', 'b']
-#   Tiny ImageNet's layout   4 images   datasets: None                 torchvision: ['n01443537', 'n02917067']
-#   ... drop_labels=False    4 images   datasets: ['images']           torchvision: ['n01443537', 'n02917067']
-#   one picture deeper       5 images   datasets: None                 torchvision: ['a', 'b']
+#   folders inside classes   8 images   datasets: ['adult', 'young']   torchvision: ['a', 'b'], 8 images
+#   Tiny ImageNet's layout   4 images   datasets: None                 torchvision: ['n01443537', 'n02917067'], 4 images
+#   ... drop_labels=False    4 images   datasets: ['images']           torchvision: ['n01443537', 'n02917067'], 4 images
+#   one picture deeper       5 images   datasets: None                 torchvision: ['a', 'b'], 5 images
 #   one picture beside       5 images   datasets: None                 torchvision: ['a', 'b'], 4 images
 #
 # Run by hand; needs PyPI and some minutes (torch is large). Fails when this changes.

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Pictures with a palette (PNG and GIF of many collections, masks of VOC and DAVIS) come back from two streaming formats
 # without it: mosaicml-streaming 0.13.0 (MDS, column "pil") and litdata 0.2.76 (its choice for a PIL picture that is no JPEG)
-# store mode P and the indices alone. Converted to RGB such a picture is black there (MDS) or grey (litdata), and a
-# network answers as for any other picture; nothing is said while writing or reading. The column "png" of MDS keeps them. Its
-# column "jpeg" decodes an opened JPEG and compresses it again, at a quality that cannot be given, so that the network's
-# input is another than the file's; litdata stores the file's bytes.
+# store mode P and the indices alone. Converted to RGB such a picture is black, and a network answers as for any other;
+# nothing is said while writing or reading. The column "png" of MDS keeps the colours. Of a JPEG that was opened by its path
+# both keep the bytes (MDS by the column "jpeg"); one that was opened from memory (a row of Parquet, a member of a tar) both
+# compress anew, at a quality that cannot be given: the network's input is another than the file's.
 #
-# Seen on 2026-11-29, Python 3.11, x86-64 (red, green, blue, and the first numbers of a noisy JPEG of quality 95):
-#   original   palette P [255, 0, 0, 0, 255, 0, 0, 0, 255]   jpeg [162, 101, 179, 226, 198, 239]
-SEEN
+# Seen on 2026-11-29, Python 3.11, x86-64 (red, green, blue; first numbers of a noisy JPEG of quality 95, by path, from memory):
+#   original   [255, 0, 0, 0, 255, 0, 0, 0, 255] [162, 101, 179, 226, 198, 239] [162, 101, 179, 226, 198, 239]
+#   MDS pil    [0, 0, 0, 0, 0, 0, 0, 0, 0] [162, 101, 179, 226, 198, 239] [162, 101, 179, 226, 198, 239]
+#   MDS own    [255, 0, 0, 0, 255, 0, 0, 0, 255] [162, 101, 179, 226, 198, 239] [154, 113, 173, 222, 196, 231]
+#   litdata    [0, 0, 0, 0, 0, 0, 0, 0, 0] [162, 101, 179, 226, 198, 239] [154, 113, 173, 222, 196, 231]
 #
 # Run by hand; needs PyPI and some minutes (torch is large). Fails when this changes.
 set -euo pipefail
@@ -16,7 +18,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/env"
 "$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check \
-    mosaicml-streaming==0.13.0 litdata==0.2.76 pillow==12.3.0 numpy==2.4.6
+    mosaicml-streaming==0.13.0 litdata==0.2.76 pillow==12.3.0
 cat > "$folder/read.py" <<'PYTHON'
 import io
 import logging
@@ -49,22 +51,26 @@ def opened(path):
     return Image.open(path)
 
 
+def from_memory(path):
+    return Image.open(io.BytesIO(Path(path).read_bytes()))
+
+
 def numbers(picture, n):
     if hasattr(picture, "convert"):
         return np.asarray(picture.convert("RGB")).reshape(-1)[:n].tolist()
     return picture.permute(1, 2, 0).reshape(-1)[:n].tolist()
 
 
-def by_mds(path, column):
-    out = FOLDER / f"mds-{Path(path).stem}-{column}"
+def by_mds(path, column, way=opened):
+    out = FOLDER / f"mds-{Path(path).stem}-{column}-{way.__name__}"
     with MDSWriter(out=str(out), columns={"picture": column}) as writer:
-        writer.write({"picture": opened(path)})
+        writer.write({"picture": way(path)})
     return LocalDataset(local=str(out))[0]["picture"]
 
 
-def by_litdata(path):
-    out = str(FOLDER / f"litdata-{Path(path).stem}")
-    litdata.optimize(opened, [path], out, chunk_bytes="1MB", num_workers=1, verbose=False)
+def by_litdata(path, way=opened):
+    out = str(FOLDER / f"litdata-{Path(path).stem}-{way.__name__}")
+    litdata.optimize(way, [path], out, chunk_bytes="1MB", num_workers=1, verbose=False)
     return litdata.StreamingDataset(out)[0]
 
 
@@ -72,17 +78,23 @@ if __name__ == "__main__":
     palette, jpeg = pictures()
     colours, original = [255, 0, 0, 0, 255, 0, 0, 0, 255], numbers(opened(jpeg), 6)
     seen = {
-        "original": (numbers(opened(palette), 9), original),
-        "MDS pil": (numbers(by_mds(palette, "pil"), 9), numbers(by_mds(jpeg, "pil"), 6)),
-        "MDS own": (numbers(by_mds(palette, "png"), 9), numbers(by_mds(jpeg, "jpeg"), 6)),
-        "litdata": (numbers(by_litdata(palette), 9), numbers(by_litdata(jpeg), 6)),
+        "original": (opened(palette), opened(jpeg), from_memory(jpeg)),
+        "MDS pil": (by_mds(palette, "pil"), by_mds(jpeg, "pil"), by_mds(jpeg, "pil", from_memory)),
+        "MDS own": (by_mds(palette, "png"), by_mds(jpeg, "jpeg"), by_mds(jpeg, "jpeg", from_memory)),
+        "litdata": (by_litdata(palette), by_litdata(jpeg), by_litdata(jpeg, from_memory)),
     }
-    for name, (one, other) in seen.items():
-        print(f"{name:10} palette {one!s:38} jpeg {other}", flush=True)
-    lost = [seen[name][0] != colours for name in ("MDS pil", "litdata")]
-    kept = [seen["original"][0] == colours, seen["MDS own"][0] == colours, seen["MDS pil"][1] == original]
-    if not all(lost + kept) or seen["MDS own"][1] == original or seen["litdata"][1] != original:
-        sys.exit(f"changed: {seen}")
+    found = {}
+    for name, pictures_of in seen.items():
+        found[name] = [numbers(picture, n) for picture, n in zip(pictures_of, (9, 6, 6))]
+        print(f"{name:10}", *found[name], flush=True)
+    black = [0] * 9
+    expected = {"original": [colours, original], "MDS pil": [black, original], "MDS own": [colours, original]}
+    expected |= {"litdata": [black, original]}
+    is_compressed = {name: each[2] != original for name, each in found.items()}
+    if any(found[name][:2] != value for name, value in expected.items()) or is_compressed != {
+        "original": False, "MDS pil": False, "MDS own": True, "litdata": True,
+    }:  # fmt: skip
+        sys.exit("changed")
 PYTHON
 "$folder/env/bin/python" "$folder/read.py" "$folder"
 echo "as stated"
