@@ -19,6 +19,7 @@ FRACTION_BITS = 4
 
 Points = Float[np.ndarray, "points 2"]
 Canvas = UInt8[np.ndarray, "height width 3"]
+Labels = UInt8[np.ndarray, "height width"]
 Offsets = Float[np.ndarray, "height width"]
 
 
@@ -81,7 +82,7 @@ class _View:
     def points(self, points: Points) -> Points:
         return np.asarray(points @ self._matrix().T + self._origin())
 
-    def fill(self, canvas: Canvas, outline: Points, colour: Colour) -> None:
+    def fill(self, canvas: Canvas | Labels, outline: Points, colour: Colour) -> None:
         cv2.fillPoly(canvas, [_fixed(self.points(outline))], colour, shift=FRACTION_BITS)
 
     def paint(self, canvas: Canvas, part: str, plumage: Plumage) -> None:

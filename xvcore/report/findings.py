@@ -7,17 +7,18 @@ it *holds* follows from these numbers alone. Images are what is drawn by chance:
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from xvcore.report.wording import decimal, percent
 
 Number = float | None
 LEVEL = 0.95
 """Of every interval; a test holds at one minus this."""
-CRITICAL = float(stats.norm.ppf((1 + LEVEL) / 2))
+CRITICAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
 """Standard errors on either side of an estimate from a large sample."""
 
 
@@ -121,17 +122,17 @@ def _distance(found: Told) -> float:
 def repeated(are_found: Sequence[bool]) -> float:
     """Return the p value of so many tests of which each finds what is not there at one minus the level of intervals."""
     n_found = sum(are_found)
-    return float(stats.binomtest(n_found, len(are_found), 1 - LEVEL, "greater").pvalue) if are_found else 1.0
+    return float(scipy.stats.binomtest(n_found, len(are_found), 1 - LEVEL, "greater").pvalue) if are_found else 1.0
 
 
 def more_often(n_are: int, n: int, chance: float) -> float:
     """Return the p value of a share: how likely so many of ``n`` independent ones would be by chance."""
-    return float(stats.binomtest(n_are, n, chance, "greater").pvalue) if n else 1.0
+    return float(scipy.stats.binomtest(n_are, n, chance, "greater").pvalue) if n else 1.0
 
 
 def share(n_are: int, n: int) -> Estimate:
     """Return a share of independent images with Wilson's interval."""
-    ends = stats.binomtest(n_are, n).proportion_ci(LEVEL, "wilson")
+    ends = scipy.stats.binomtest(n_are, n).proportion_ci(LEVEL, "wilson")
     return Estimate(n_are / n, float(ends.low), float(ends.high), n)
 
 
@@ -142,13 +143,13 @@ def mean(values: Any) -> Estimate:
     middle = float(numbers.mean()) if len(numbers) else math.nan
     if len(numbers) < 2 or not numbers.std():
         return Estimate(middle, None, None, len(numbers))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers)))
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers)))
     return Estimate(middle, middle - half, middle + half, len(numbers))
 
 
 def only_one(n_first: int, n_second: int) -> float:
     """Return the p value of McNemar's exact test: images that only the first gets right, against only the second."""
-    return float(stats.binomtest(n_first, n_first + n_second).pvalue) if n_first + n_second else 1.0
+    return float(scipy.stats.binomtest(n_first, n_first + n_second).pvalue) if n_first + n_second else 1.0
 
 
 def p_words(p: float) -> str:

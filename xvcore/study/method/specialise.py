@@ -56,8 +56,8 @@ def box_means(maps: Maps, boxes: Boxes) -> Float[np.ndarray, "boxes features"]:
 
 
 def discriminants(
-    positive: Sequence[Float[np.ndarray, "boxes features"]],
-    negative: Sequence[Float[np.ndarray, "others features"]],
+    positive: Sequence[Float[np.ndarray, "_boxes features"]],
+    negative: Sequence[Float[np.ndarray, "_others features"]],
     sides: Float[np.ndarray, "parts 2"],
     *,
     shrinkage: float,

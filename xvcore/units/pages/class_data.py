@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from xvcore.errors import StoreError
 from xvcore.report.chapters import Entry, Network
@@ -184,7 +184,7 @@ class _Chance:
         page, pictures = address(layer, unit, sheets), sheets.get(layer.name, {}).get(unit, (None, None))
         if not n or n >= n_images or own > n_class or n_class > n_images:
             return Responding(layer.name, unit, page, row, None, None, None, None, pictures)
-        tail = float(stats.hypergeom.sf(own - 1, n_images, n_class, n))
+        tail = float(scipy.stats.hypergeom.sf(own - 1, n_images, n_class, n))
         p_value = min(1.0, tail * len(self.n_of_class) * self.n_units)
         return Responding(layer.name, unit, page, row, n, own, n * n_class / n_images, p_value, pictures)
 
