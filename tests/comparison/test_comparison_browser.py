@@ -1,13 +1,13 @@
 """Pages of comparisons in a browser: no page wider than its screen, every picture there, text that can be read."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bird_store import HOSTILE_MODEL, WIDE, picture_of
-from browser import CHROMIUM, DRIVER, SWITCHES, violations
+from browser import violations
 from comparison_store import NARROW, ROBIN, write_store
+from reader import reading
 
 from xvcore.report import build
 from xvcore.report.names import page_name
@@ -46,19 +46,8 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    for program in (CHROMIUM, DRIVER):
-        if not program.exists():
-            pytest.skip(f"{program} is not there (Debian: apt install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for switch in (*SWITCHES, "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
-            options.add_argument(switch)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    with reading() as driver:
         yield driver
-        driver.quit()
 
 
 def visit(browser, address: Path, width: int, scheme: str = "light") -> None:

@@ -76,7 +76,7 @@ class Stage:
     drafts : tables that it keeps while it works, and removes at the end
     alters : tables of an earlier stage that it writes anew: what lies between cannot be done again from them
     summary : what it adds to, before it writes ``table``
-    looker : begins it for a class on the passes that *predict* makes, where it comes next; see :func:`looked_along`
+    looker : begins it for a class on the passes that *predict* makes, where it comes next; see :mod:`xvcore.runs.along`
     """
 
     verb: str
