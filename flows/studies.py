@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms import form, in_order, settings_of
 from flows.orchestration import flow, is_reported, task
-from xvcore.errors import ParameterError, StoreError
+from flows.study import opened
+from xvcore.errors import ParameterError
 from xvcore.runs.images import records
 from xvcore.runs.originals import Originals
-from xvcore.store import Store
 from xvcore.study.runs.build import build_study
 from xvcore.study.runs.score import score_study, the_study
 from xvcore.study.runs.tag import OWN, PARTS, tag_study
@@ -81,7 +81,7 @@ def study(request: StudyRequest) -> str:
 @task
 def build(request: StudyRequest) -> str:
     """Make the file for people and the tables of a study, and return its id."""
-    store, settings = _opened(request), settings_of(request.settings, Study)
+    store, settings = opened(request.store), settings_of(request.settings, Study)
     built = build_study(store, Path(request.out), settings, run_ids=request.runs or None, picture_of=Originals())
     _show("study-built", f"{built.n_questions} questions, {built.n_bytes / 1e6:.2f} MB: {request.out}", [])
     return built.study_id
@@ -90,7 +90,7 @@ def build(request: StudyRequest) -> str:
 @task
 def score(request: StudyRequest, study_id: str | None) -> str:
     """Score files of answers."""
-    scored = score_study(_opened(request), [Path(each) for each in request.answers], study_id=study_id)
+    scored = score_study(opened(request.store), [Path(each) for each in request.answers], study_id=study_id)
     columns = ["task", "judged_model", "subject_group", "population", "n_answers", "accuracy", "kappa", "above"]
     _show("study-scores", "Scores", _rows(scored.scores, columns))
     return scored.study_id
@@ -100,7 +100,7 @@ def score(request: StudyRequest, study_id: str | None) -> str:
 def tag(request: StudyRequest, study_id: str | None) -> str:
     """Name what the study is about."""
     path = Path(request.tags) if request.tags else None
-    found = tag_study(_opened(request), request.tagger, study_id=study_id, path=path, picture_of=Originals())
+    found = tag_study(opened(request.store), request.tagger, study_id=study_id, path=path, picture_of=Originals())
     _show("study-tags", "Who gives the same names", _rows(found, ["tagger", "other", "n_subjects", "agreement"]))
     return _id(request, study_id)
 
@@ -111,7 +111,7 @@ def judge(request: StudyRequest, study_id: str | None) -> str:
     from xvcore.study.runs.judge import judge_study
 
     settings = settings_of(request.judge, Judge)
-    found = judge_study(_opened(request), settings, study_id=study_id, picture_of=Originals())
+    found = judge_study(opened(request.store), settings, study_id=study_id, picture_of=Originals())
     _show("study-judged", "Machine scores", _rows(found, ["judge", "judged_model", "subject_group", "mis", "above"]))
     return _id(request, study_id)
 
@@ -122,21 +122,14 @@ def specialise(request: StudyRequest, study_id: str | None) -> str:
     from xvcore.study.runs.specialise import specialise_study
 
     settings = settings_of(request.specialise, Specialise)
-    found = specialise_study(_opened(request), settings, study_id=study_id, device=request.device)
+    found = specialise_study(opened(request.store), settings, study_id=study_id, device=request.device)
     columns = ["judged_model", "added", "n_held_out", "accuracy_alone", "gain", "gain_low", "gain_high", "p_value"]
     _show("study-specialised", "What classifiers of regions add", _rows(found, columns))
     return _id(request, study_id)
 
 
-def _opened(request: StudyRequest) -> Store:
-    store = Store(request.store)
-    if not store.exists():
-        raise StoreError(f"nothing was ever written to {request.store}")
-    return store
-
-
 def _id(request: StudyRequest, study_id: str | None) -> str:
-    return str(the_study(_opened(request), study_id)["run_id"])
+    return str(the_study(opened(request.store), study_id)["run_id"])
 
 
 def _rows(frame: "pd.DataFrame", columns: list[str]) -> list[dict[str, Any]]:

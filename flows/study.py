@@ -41,7 +41,7 @@ def build(
     from xvcore.study.settings import Study
 
     settings = replaced(Study(), pairs(changes, "--set"))
-    built = build_study(_opened(store), out, settings, run_ids=run or None, picture_of=Originals())
+    built = build_study(opened(store), out, settings, run_ids=run or None, picture_of=Originals())
     size = built.n_bytes / 1e6
     typer.echo(f"{built.study_id}: {built.n_questions} questions about {built.n_subjects} subjects, {size:.2f} MB")
     typer.echo(f"give this file to people: {out}")
@@ -56,7 +56,7 @@ def score(
     """Score answers: agreement, share of right ones against controls; what does not count is set apart and named."""
     from xvcore.study.runs.score import score_study
 
-    scored = score_study(_opened(store), answers, study_id=study)
+    scored = score_study(opened(store), answers, study_id=study)
     sessions = scored.sessions
     typer.echo(f"{scored.study_id}: {len(sessions)} files, {int(sessions['is_counted'].sum())} count")
     for row in sessions[~sessions["is_counted"].astype(bool)].to_dict("records"):
@@ -76,7 +76,7 @@ def simulate(  # noqa: PLR0913, PLR0917
     """Write answers of simulated people, who know the annotated part of each picture: a check of the study."""
     from xvcore.study.runs.simulate import simulate as answer
 
-    for path in answer(_opened(store), out, study_id=study, error=error, people=people, seed=seed):
+    for path in answer(opened(store), out, study_id=study, error=error, people=people, seed=seed):
         typer.echo(str(path))
 
 
@@ -93,7 +93,7 @@ def judge(
     from xvcore.study.settings import Judge
 
     settings = replaced(Judge(), pairs(changes, "--set"))
-    for row in judge_study(_opened(store), settings, study_id=study, picture_of=Originals()).to_dict("records"):
+    for row in judge_study(opened(store), settings, study_id=study, picture_of=Originals()).to_dict("records"):
         typer.echo(_judged(row))
 
 
@@ -117,8 +117,7 @@ def tag(
     if clip and not (architecture and at and weights):
         raise ParameterError(f"--clip {clip!r}: expected ARCHITECTURE@FILE")
     model = TextImage(architecture, weights) if clip else None
-    opened = _opened(store)
-    agreement = tag_study(opened, tagger, study_id=study, path=table, model=model, picture_of=Originals())
+    agreement = tag_study(opened(store), tagger, study_id=study, path=table, model=model, picture_of=Originals())
     for row in agreement[agreement["tagger"] == tagger].to_dict("records"):
         ends = f"[{row['agreement_low']:.2f}, {row['agreement_high']:.2f}]"
         said = f"{row['tagger']} and {row['other']}, {row['subjects']} subjects: {row['n_subjects']} named by both, "
@@ -138,7 +137,7 @@ def specialise(
     from xvcore.study.settings import Specialise
 
     settings = replaced(Specialise(), pairs(changes, "--set"))
-    for row in specialise_study(_opened(store), settings, study_id=study, device=device).to_dict("records"):
+    for row in specialise_study(opened(store), settings, study_id=study, device=device).to_dict("records"):
         typer.echo(_gained(row))
 
 
@@ -151,10 +150,11 @@ def export(
     """Write the 2-AFC questions in the layout of the published experiment (Zimmermann et al. 2023), answers beside."""
     from xvcore.study.runs.export import export_trials
 
-    typer.echo(f"{export_trials(_opened(store), out, study_id=study)} trials in {out}")
+    typer.echo(f"{export_trials(opened(store), out, study_id=study)} trials in {out}")
 
 
-def _opened(url: str) -> "Store":
+def opened(url: str) -> "Store":
+    """Return a store that something was written to."""
     from xvcore.store import Store
 
     store = Store(url)
