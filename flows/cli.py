@@ -151,12 +151,17 @@ def report(
     store: StoreUrl = "xv-store",
     out: Annotated[Path, typer.Option(help="Folder of the pages", file_okay=False)] = Path("xv-report"),
     run: RunId = [],  # noqa: B006
+    processes: Annotated[
+        int | None, typer.Option(help="That write pages, where there are many classes; none: one a core", min=1)
+    ] = None,
 ) -> None:
     """Write the pages: networks and classes, summaries, images; a static site that needs no server."""
+    from xvcore.data.loader import processors
     from xvcore.report import build
     from xvcore.runs.originals import Originals
 
-    index = build(_opened(store), out, run_ids=run or None, picture_of=Originals())
+    n_processes = processes or processors()
+    index = build(_opened(store), out, run_ids=run or None, picture_of=Originals(), processes=n_processes)
     typer.echo(f"report: {index}")
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms import in_order
 from flows.orchestration import flow, is_reported
+from xvcore.data.loader import processors
 from xvcore.report import build
 from xvcore.runs.originals import Originals
 from xvcore.store import Store
@@ -21,6 +22,10 @@ class ReportRequest(BaseModel):
     store: Annotated[str, Field(description="Folder or fsspec URL of the results", min_length=1)] = "xv-store"
     out: Annotated[str, Field(description="Folder of the pages; empty = the one that the report site serves")] = ""
     runs: Annotated[list[str], Field(description="Ids of runs; empty = all of the store")] = []
+    processes: Annotated[
+        int | None,
+        Field(description="Processes that write pages, where there are many classes; none: one a core", ge=1, le=1024),
+    ] = None
 
 
 @flow(name="write-report")
@@ -35,6 +40,7 @@ def write_report(request: ReportRequest) -> str:
         Path(request.out or os.environ.get("XV_REPORT") or "xv-report"),
         run_ids=request.runs or None,
         picture_of=Originals(),
+        processes=request.processes or processors(),
     )
     site = os.environ.get("XV_REPORT_URL")
     if site and is_reported():

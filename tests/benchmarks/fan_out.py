@@ -1,17 +1,23 @@
 """What orchestration costs: 200 classes without a server, in a flow run, and by the workers of a pool.
 
-Command: ``PYTHONPATH=.:tests python tests/benchmarks/fan_out.py [--classes N] [--shard-size N] [--plain-only]``, some
-minutes. Without ``--shard-size`` shards are cut as a run cuts them that was told nothing.
+Command: ``PYTHONPATH=.:tests python tests/benchmarks/fan_out.py [--classes FEW MANY] [--shard-size N] [--places …]``,
+some minutes. Without ``--shard-size`` shards are cut as a run cuts them that was told nothing.
 The classes have one small picture each, so that next to nothing is computed: what is left is orchestration. Everything
-runs on the service that ``xv up`` starts in a temporary folder. Printed are milliseconds per class above the library's
-own, and what the server's process and database have grown to.
+runs on the service that ``xv up`` starts in a temporary folder, and is done twice: with few classes, which pay for the
+start of the processes and for what a run does once, and with many. Printed are, above what the library takes alone,
+milliseconds of the processor and of the clock a class (the difference of the two runs by the difference of their
+classes), those of a class with all that is paid once, and what the server's process and database have grown to.
+Processor time is that of all processes of the service, the server's among them; it moves little on a loaded machine.
 """
 
 import argparse
 import json
+import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +31,34 @@ from xvcore.data import open_dataset
 from xvcore.runs import pipeline
 from xvcore.runs.run import announce, conclude, open_run
 
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+PLACES = ("here", "pool")
 
-def alone(request: ClassesRequest) -> float:
-    """Return the seconds that the library takes."""
-    started = time.monotonic()
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the processor and of the clock."""
+
+    cpu: float
+    clock: float
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(self.cpu - other.cpu, self.clock - other.clock)
+
+    def each(self, n: int) -> str:
+        """Return milliseconds of one of n, as words."""
+        return f"{1000 * self.cpu / n:.0f} ms of the processor, {1000 * self.clock / n:.0f} ms of the clock"
+
+
+def taken(work: Callable[[], object]) -> Cost:
+    """Return what work in this process takes."""
+    cpu, clock = time.process_time(), time.monotonic()
+    work()
+    return Cost(time.process_time() - cpu, time.monotonic() - clock)
+
+
+def alone(request: ClassesRequest) -> None:
+    """Run classes by the library."""
     run = open_run(request.specs()[0])
     class_ids = [info.class_id for info in run.dataset.classes]
     announce(run, class_ids)
@@ -36,79 +66,102 @@ def alone(request: ClassesRequest) -> float:
         pipeline.complete_class(run, class_id)
     pipeline.gather(run)
     conclude(run)
-    return time.monotonic() - started
 
 
-def plain(request: ClassesRequest) -> float:
-    """Return the seconds that the flow takes where no server is set."""
-    started = time.monotonic()
-    orchestration.run(COMMAND.flow, request)
-    return time.monotonic() - started
+class Service:
+    """What :func:`xv up` started: its processes, which are asked what they took.
+
+    Parameters
+    ----------
+    home : of the service
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        processes = json.loads((home / "state.json").read_text())["processes"]
+        self.pids = {each["name"]: int(each["pid"]) for each in processes}
+
+    def cpu(self) -> float:
+        """Return processor seconds of all processes, those of the flow runs that have ended among them."""
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids.values()]
+        return TICK_S * sum(int(number) for each in fields for number in each[11:15])
+
+    def is_at_work(self) -> bool:
+        """Return whether a worker has a flow run's process."""
+        return any(Path(f"/proc/{pid}/task/{pid}/children").read_text().strip() for pid in self.pids.values())
+
+    def size(self) -> str:
+        """Return the memory of the server and the size of its database, in words."""
+        status = Path(f"/proc/{self.pids['server']}/status").read_text()
+        memory = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) >> 10
+        files = (self.home / "prefect").glob("prefect.db*")
+        return f"server {memory} MiB, database {sum(file.stat().st_size for file in files) >> 20} MiB"
+
+    def serve(self, api: Api, request: dict[str, Any]) -> None:
+        """Have a run done, and wait until its processes are gone."""
+        answer = api.start("evidence", **request)
+        answer.raise_for_status()
+        end = api.end_of(answer.json()["id"], seconds=3600)
+        if not end.startswith("Completed"):
+            raise SystemExit(end)
+        while self.is_at_work():
+            time.sleep(0.2)
 
 
-def served(api: Api, request: dict[str, Any]) -> tuple[float, float]:
-    """Return the seconds from the request to the end of a run, and those from its start."""
-    asked = time.monotonic()
-    answer = api.start("evidence", **request)
-    answer.raise_for_status()
-    end = api.end_of(answer.json()["id"], seconds=3600)
-    if not end.startswith("Completed"):
-        raise SystemExit(end)
-    run = api.client.get(f"/flow_runs/{answer.json()['id']}").json()
-    return time.monotonic() - asked, float(run["total_run_time"])
-
-
-def memory_of(pid: int) -> int:
-    """Return the resident memory of a process in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) // 1024
+def birds(folder: Path, n_classes: int) -> dict[str, Any]:
+    """Draw classes of one picture each, and return the fields of a request for all of them."""
+    dataset = bird_folder(folder / f"birds{n_classes}", n_classes=n_classes, n_images=1)
+    return {
+        "dataset": dataset,
+        "models": [f"partbirds_bagnet17@random?classes={n_classes}"],
+        "class_map": {info.class_id: str(info.class_idx) for info in open_dataset(dataset).classes},
+    }
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--classes", type=int, default=200)
+    parser.add_argument("--classes", type=int, nargs=2, default=[20, 200], metavar=("FEW", "MANY"))
     parser.add_argument("--shard-size", type=int)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--plain-only", action="store_true", help="without a server, in this process alone")
+    parser.add_argument("--places", nargs="*", default=PLACES, choices=PLACES, help="none: without a server alone")
     options = parser.parse_args()
-    n = options.classes
+    few, many = sorted(options.classes)
+    costs: dict[str, dict[int, Cost]] = {name: {} for name in ("alone", "no server", *options.places)}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        dataset = bird_folder(folder / "birds", n_classes=n, n_images=1)
-        birds: dict[str, Any] = {
-            "dataset": dataset,
-            "models": [f"partbirds_bagnet17@random?classes={n}"],
-            "class_map": {info.class_id: str(info.class_idx) for info in open_dataset(dataset).classes},
-        }
-        base = alone(COMMAND.request(store=str(folder / "alone"), **birds))
-        print(f"library alone: {n} classes in {base:.1f} s ({1000 * base / n:.0f} ms each)", flush=True)
-        total = plain(COMMAND.request(store=str(folder / "plain"), **birds))
-        print(f"no server: {total:.1f} s, {1000 * (total - base) / n:.0f} ms a class above the library", flush=True)
-        if options.plain_only:
-            return
-        port, report_port = free_ports(2)
-        home = folder / "home"
-        stack.callback(lambda: xv("down", "--home", str(home), folder=folder))
-        workers = [word for number in range(options.workers) for word in ("--gpu", str(number))]
-        up = xv(
-            "up", *workers, "--home", str(home), "--port", str(port), "--report-port", str(report_port), folder=folder
-        )
-        if up.returncode:
-            raise SystemExit(up.stderr)
-        api = stack.enter_context(Api(port, home))
-        processes = json.loads((home / "state.json").read_text())["processes"]
-        server = next(each["pid"] for each in processes if each["name"] == "server")
-        print(f"server: {memory_of(server)} MiB after its start", flush=True)
-        for to in ("here", "pool"):
-            fan_out = {"to": to, "shard_size": options.shard_size}
-            total, running = served(api, {**birds, "store": str(folder / to), "fan_out": fan_out})
-            print(
-                f"{to}, shards of {options.shard_size or 'what a run cuts'}: {total:.0f} s ({running:.0f} s running), "
-                f"{1000 * (running - base) / n:.0f} ms a class above the library; "
-                f"server {memory_of(server)} MiB, database {(home / 'prefect' / 'prefect.db').stat().st_size >> 20} MiB",
-                flush=True,
-            )
+        asked = {n: birds(folder, n) for n in (few, many)}
+        taken(lambda: alone(COMMAND.request(store=str(folder / "warm"), **asked[few])))
+        for n, fields in asked.items():
+            for name in ("alone", "no server"):
+                request = COMMAND.request(store=str(folder / f"{name}{n}"), **fields)
+                work = alone if name == "alone" else lambda request: orchestration.run(COMMAND.flow, request)
+                costs[name][n] = taken(lambda work=work, request=request: work(request))
+        if options.places:
+            port, report_port = free_ports(2)
+            home = folder / "home"
+            stack.callback(lambda: xv("down", "--home", str(home), folder=folder))
+            workers = [word for number in range(options.workers) for word in ("--gpu", str(number))]
+            ports = ("--port", str(port), "--report-port", str(report_port))
+            up = xv("up", *workers, "--home", str(home), *ports, folder=folder)
+            if up.returncode:
+                raise SystemExit(up.stderr)
+            api = stack.enter_context(Api(port, home))
+            service = Service(home)
+            print(f"after its start: {service.size()}", flush=True)
+        for place in options.places:
+            for n, fields in asked.items():
+                fan_out = {"to": place, "shard_size": options.shard_size}
+                before = Cost(service.cpu(), time.monotonic())
+                service.serve(api, {**fields, "store": str(folder / f"{place}{n}"), "fan_out": fan_out})
+                costs[place][n] = Cost(service.cpu(), time.monotonic()) - before
+                print(f"{place}, {n} classes: {service.size()}", flush=True)
+    base = costs.pop("alone")
+    print(f"library alone, {many} classes: {base[many].each(many)} a class")
+    for name, cost in costs.items():
+        above = {n: cost[n] - base[n] for n in (few, many)}
+        print(f"{name}: a class more {(above[many] - above[few]).each(many - few)} above the library")
+        print(f"{name}: a class of {many}, with what is paid once, {above[many].each(many)} above the library")
 
 
 if __name__ == "__main__":

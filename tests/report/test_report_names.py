@@ -31,6 +31,8 @@ HOSTILE = [
 @given(st.text(max_size=60))
 @example("..")
 @example("index")
+@example("ABOUT.0")
+@example("con. x")
 def test_a_name_is_one_visible_portable_path_component(key):
     name = page_name(key)
     assert 0 < len(name) <= 110

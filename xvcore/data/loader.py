@@ -98,13 +98,14 @@ def load_batches(
     >>> [len(batch.images) for batch in load_batches(birds, rows, to_tensor, batch_size=2)]
     [2, 1]
     """
-    n_threads = _processors() if n_threads is None else n_threads
+    n_threads = processors() if n_threads is None else n_threads
     if batch_size < 1 or n_threads < 1:
         raise ParameterError(f"batch_size = {batch_size}, n_threads = {n_threads}: expected at least 1 each")
     return _batches(dataset, rows, transform, batch_size, n_threads)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on every system; fewer than the machine has, in a container
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -16,6 +16,7 @@ from xvcore.report.family import families
 from xvcore.report.findings import Told
 from xvcore.report.originals import Originals, shared_folder
 from xvcore.report.renderer import digest_of_code
+from xvcore.report.spread import spread
 from xvcore.runs.thumbnails import extension
 from xvcore.store import Store
 from xvcore.store.encode import encoded
@@ -274,24 +275,49 @@ def write_classes(draft: Draft, chapter: Chapter, section: Section, source: Clas
     chapter, section : the data set; the networks and classes of the family
     source : of what a class's pages show
     """
-    around, comparison = neighbours_of(section), families[section.method].comparison
-    elsewhere = related_to(chapter, section)
-    for topic in section.topics:
-        related = elsewhere.get(topic.class_id, [])
+    work = _OneClass(section.method, source, neighbours_of(section), related_to(chapter, section))
+    spread(draft, work, section.topics, families[section.method].title)
+
+
+@dataclass(frozen=True)
+class _OneClass:
+    """Writes the pages of one class: of each network, and those that compare them.
+
+    Parameters
+    ----------
+    method, source : of the family
+    around, elsewhere : the pages before and after each page, and what other families have of each class
+    """
+
+    method: str
+    source: ClassSource[Any]
+    around: Mapping[str, Neighbours]
+    elsewhere: Mapping[str, Related]
+
+    def __call__(self, draft: Draft, topic: Topic) -> None:
+        comparison, related = families[self.method].comparison, self.elsewhere.get(topic.class_id, [])
         sides, stamps = [], []
         for entry in topic.entries:
-            stamp = _Pages(draft, topic, entry, around[entry.folder], related, source).write()
+            stamp = _Pages(draft, topic, entry, self.around[entry.folder], related, self.source).write()
             draft.cards[entry.folder] = stamp["card"]
+            if stamp["lost"] is not None or stamp["card"]["problem"]:
+                draft.unsettled.add(entry.folder)
             sides.append(Side(entry, stamp["card"], stamp["images"]))
             stamps.append(stamp["inputs"])
             pictures = {image["picture"] for image in stamp["images"].values() if image["picture"]}
             draft.shown.setdefault(shared_folder(entry.network.run, topic.name), set()).update(pictures)
         if comparison and topic.page is not None and len(sides) > 1:
             inputs = digest(
-                [digest_of_code(source.package), stamps, str(around[topic.page]), [side.images for side in sides]], 16
+                [
+                    digest_of_code(self.source.package),
+                    stamps,
+                    str(self.around[topic.page]),
+                    [side.images for side in sides],
+                ],
+                16,
             )
             if not draft.site.begins_with(topic.page, f'content="{inputs}"'):
-                page = Comparison(topic, topic.page, sides, around[topic.page])
+                page = Comparison(topic, topic.page, sides, self.around[topic.page])
                 draft.site.write(topic.page, comparison(draft.store, draft.renderer, page, inputs))
 
 

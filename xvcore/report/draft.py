@@ -25,6 +25,9 @@ class Draft:
     picture_of, name_of : what the tables do not hold; ``None`` where there is no such source
     cards : what the writers leave for the first page, by folder
     shown : the pictures that pages show, by the folder that they are in
+    unsettled : folders whose pages may be better another time, though nothing is written: what they show was lost, or
+        could not be read
+    processes : that write pages of classes
     """
 
     store: Store
@@ -34,3 +37,5 @@ class Draft:
     name_of: NameOf | None
     cards: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     shown: dict[str, set[str]] = field(default_factory=dict)
+    unsettled: set[str] = field(default_factory=set)
+    processes: int = 1

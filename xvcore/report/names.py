@@ -19,10 +19,15 @@ def page_name(key: str) -> str:
     A plain key is its own name. Any other (slashes, spaces, markup, letters beyond ASCII, names a file system
     reserves) becomes a slug, ``~`` and a digest, so that it cannot meet a plain one.
     """
-    first = key.split(".", maxsplit=1)[0].casefold()
-    if _PLAIN.fullmatch(key) and not key.endswith(".") and first not in _OURS | _DEVICES:
+    if _PLAIN.fullmatch(key) and not key.endswith(".") and not _is_reserved(key):
         return key
-    return f"{slug(key)[:60].strip('-._') or 'x'}~{digest(key, 8)}"
+    name = slug(key)[:60].strip("-._") or "x"
+    return f"{name.replace('.', '-') if _is_reserved(name) else name}~{digest(key, 8)}"
+
+
+def _is_reserved(name: str) -> bool:
+    """Return whether a name is ours or that of a device, which a file system takes for it with any ending."""
+    return name.split(".", maxsplit=1)[0].casefold() in _OURS | _DEVICES
 
 
 def page_names(keys: Iterable[str]) -> dict[str, str]:

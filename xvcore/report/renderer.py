@@ -30,7 +30,12 @@ class Renderer:
     """
 
     def __init__(self, packages: Mapping[str, str]) -> None:
+        self._packages = dict(packages)
         self._environment = _environment(tuple(sorted(packages.items())))
+
+    def __reduce__(self) -> tuple[type["Renderer"], tuple[dict[str, str]]]:
+        """Return what another process makes it from: templates are compiled there."""
+        return Renderer, (self._packages,)
 
     def render(self, template: str, page: str, **values: Any) -> str:
         """Return the template filled in for the page with this path; ``to(path)`` is an address within the site."""

@@ -1,6 +1,7 @@
 """The folder of the pages: files appear whole, and one that would not change is left alone."""
 
 import fcntl
+import hashlib
 import json
 import os
 import uuid
@@ -12,7 +13,7 @@ from typing import Any
 LOCK = ".lock"
 """Held by the process that writes pages into the folder."""
 STAMP = ".stamp.json"
-"""Of a folder of pages: what they were made from, and the names of their files."""
+"""Of a folder of pages: what they were made from, and the names of their files; of the site: of all of them."""
 
 
 class Site:
@@ -104,6 +105,27 @@ class Site:
         for name in before - set(files):
             (self.folder / folder / name).unlink(missing_ok=True)
         self.write(f"{folder}/{STAMP}", json.dumps({**stamp, "files": sorted(files)}, ensure_ascii=False))
+
+    def is_made_from(self, inputs: str) -> bool:
+        """Return whether all pages were made from this, and no file has come or gone since."""
+        try:
+            stamp = json.loads((self.folder / STAMP).read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(stamp == {"inputs": inputs, "files": self._digest_of_names()})
+
+    def seal_all(self, inputs: str) -> None:
+        """Write down what all pages were made from."""
+        self.write(STAMP, json.dumps({"inputs": inputs, "files": self._digest_of_names()}))
+
+    def _digest_of_names(self) -> str:
+        found = hashlib.sha256()
+        for where, folders, names in os.walk(self.folder):
+            folders.sort()
+            is_top = Path(where) == self.folder
+            own = sorted(name for name in names if not (is_top and name in {LOCK, STAMP}))
+            found.update("\0".join([where[len(str(self.folder)) :], *own, "\n"]).encode())
+        return found.hexdigest()
 
     def _listed(self, folder: str) -> set[str]:
         try:

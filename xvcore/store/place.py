@@ -13,10 +13,13 @@ from typing import Any
 import fsspec
 
 from xvcore.errors import StoreError, foreign_errors, in_one_line
+from xvcore.keys import digest, digest_of_folder
 
 TEMPORARY = ".tmp"
 """Files that are being written end so, and begin with a dot: every reader passes over them."""
 
+_TELLING = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
+"""What fsspec's file systems call that which changes with a file's bytes."""
 _NO_STORE = (
     *(ImportError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError),
     *(zipfile.BadZipFile, tarfile.TarError),
@@ -138,6 +141,23 @@ class Place:
             except (FileNotFoundError, NotADirectoryError):
                 return {}
         return {name: size for name, size in sorted(found) if not name.startswith((".", "_"))}
+
+    def state(self) -> str | None:
+        """Return a digest that any written or removed file changes; ``None`` where the file system tells no times.
+
+        Raises
+        ------
+        StoreError
+            It cannot be listed.
+        """
+        with self.failures("list"):
+            if self.is_local:
+                return digest_of_folder(Path(self.root))
+            self.filesystem.invalidate_cache()
+            listed = self.filesystem.find(self.root, detail=True)
+        told = {name: [str(info[key]) for key in _TELLING if info.get(key)] for name, info in listed.items()}
+        sizes = {name: int(info["size"]) for name, info in listed.items()}
+        return digest([told, sizes], 64) if all(told.values()) else None
 
     def remove(self, relative: str) -> None:
         """Remove a file; one that is not there is no error."""
