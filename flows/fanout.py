@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, cast
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms import in_order
 from flows.orchestration import Flow, State, ended, is_reported
-from xvcore.errors import XvError
+from xvcore.errors import XvError, in_one_line
 from xvcore.keys import digest
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Shard(Protocol):
 
 
 ShardT = TypeVar("ShardT", bound=Shard)
+Answer = TypeVar("Answer")
 
 
 class Place(Protocol):
@@ -227,7 +229,8 @@ class Pool:
         from prefect.runtime import flow_run
 
         parameters = {"request": shard.model_dump(mode="json"), "join": join}
-        created = run_deployment(
+        create = partial(
+            run_deployment,
             self._deployment,
             parameters=parameters,
             idempotency_key=f"{flow_run.id}-{attempt}-{digest(parameters)}",
@@ -235,25 +238,22 @@ class Pool:
             timeout=0,
             tags=[f"of:{flow_run.name}", f"attempt:{attempt}"],
         )
+        while (created := self._answer(create)) is None:
+            time.sleep(POLL_SECONDS)
         return cast("FlowRun", created).id
 
     def ended(self, handles: Collection[UUID]) -> Iterator[tuple[UUID, State]]:
         """Ask the server, at most once in :data:`POLL_SECONDS`; a server out of reach is waited for."""
-        import httpx
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
         from prefect.client.schemas.objects import State, StateType
 
         time.sleep(POLL_SECONDS)
-        try:
-            with get_client(sync_client=True) as client:
-                found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(handles))))
-        except httpx.HTTPError as error:
-            if time.monotonic() - self._heard > PATIENCE_SECONDS:
-                raise
-            logger.warning("the Prefect server does not answer (%s): asked again", error or type(error).__name__)
+        with get_client(sync_client=True) as client:
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(handles)))
+            found = self._answer(partial(client.read_flow_runs, flow_run_filter=wanted))
+        if found is None:
             return
-        self._heard = time.monotonic()
         self._say_if_idle(found)
         for each in found:
             if each.state and each.state.is_final():
@@ -269,6 +269,29 @@ class Pool:
         with get_client(sync_client=True) as client:
             for handle in handles:
                 client.set_flow_run_state(handle, State(type=StateType.CANCELLING))
+
+    def _answer(self, ask: Callable[[], Answer]) -> Answer | None:
+        """Return what the server answers; ``None`` where it is out of reach or overloaded, and may be asked again.
+
+        Raises
+        ------
+        httpx.HTTPError
+            It has not answered for :data:`PATIENCE_SECONDS`, or refuses what is asked.
+        """
+        import httpx
+
+        try:
+            found = ask()
+        except httpx.HTTPError as error:
+            is_refused = isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error
+            if is_refused or time.monotonic() - self._heard > PATIENCE_SECONDS:
+                raise
+            logger.warning(
+                "the Prefect server does not answer (%s): asked again", in_one_line(error) or type(error).__name__
+            )
+            return None
+        self._heard = time.monotonic()
+        return found
 
     def _say_if_idle(self, found: "Sequence[FlowRun]") -> None:
         """Log now and then that nobody works on anything."""

@@ -118,6 +118,14 @@ def birds(folder: Path, n_classes: int) -> dict[str, Any]:
     }
 
 
+def say(name: str, cost: dict[int, Cost], base: dict[int, Cost]) -> None:
+    """Print what a place takes above the library alone, by the costs of few and of many classes."""
+    few, many = sorted(cost)
+    above = {n: cost[n] - base[n] for n in (few, many)}
+    print(f"{name}: a class more {(above[many] - above[few]).each(many - few)} above the library")
+    print(f"{name}: a class of {many}, with what is paid once, {above[many].each(many)} above the library", flush=True)
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser()
@@ -137,6 +145,8 @@ def main() -> None:
                 request = COMMAND.request(store=str(folder / f"{name}{n}"), **fields)
                 work = alone if name == "alone" else lambda request: orchestration.run(COMMAND.flow, request)
                 costs[name][n] = taken(lambda work=work, request=request: work(request))
+        print(f"library alone, {many} classes: {costs['alone'][many].each(many)} a class", flush=True)
+        say("no server", costs["no server"], costs["alone"])
         if options.places:
             port, report_port = free_ports(2)
             home = folder / "home"
@@ -156,12 +166,7 @@ def main() -> None:
                 service.serve(api, {**fields, "store": str(folder / f"{place}{n}"), "fan_out": fan_out})
                 costs[place][n] = Cost(service.cpu(), time.monotonic()) - before
                 print(f"{place}, {n} classes: {service.size()}", flush=True)
-    base = costs.pop("alone")
-    print(f"library alone, {many} classes: {base[many].each(many)} a class")
-    for name, cost in costs.items():
-        above = {n: cost[n] - base[n] for n in (few, many)}
-        print(f"{name}: a class more {(above[many] - above[few]).each(many - few)} above the library")
-        print(f"{name}: a class of {many}, with what is paid once, {above[many].each(many)} above the library")
+            say(place, costs[place], costs["alone"])
 
 
 if __name__ == "__main__":
