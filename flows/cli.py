@@ -276,11 +276,19 @@ def list_names(
     like: Annotated[
         str | None, typer.Option(help="Only names with these letters, or that a pattern of * and ? fits")
     ] = None,
+    fits: Annotated[
+        bool,
+        typer.Option(
+            "--fits",
+            help="With architectures: which methods and rules are for each, asked of the network itself; seconds for "
+            "each that was not asked before, so choose some by --like",
+        ),
+    ] = False,
 ) -> None:
     """List what can be named: datasets, architectures, methods, analyses, classes, exports, parameters, plug-ins."""
     from flows.listing import listing
 
-    for line in listing(kind, dataset, model, like):
+    for line in listing(kind, dataset, model, like, fits=fits):
         typer.echo(line)
 
 
