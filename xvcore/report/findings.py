@@ -108,6 +108,19 @@ def surest(found: Iterable[Told]) -> list[Told]:
     return sorted(found, key=lambda each: (standing(each), max(each["p_value"] or 0.0, SMALL), -_distance(each)))
 
 
+def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """Return by how much the mean of the first is above that of the second, with Welch's interval; ``n`` of both.
+
+    >>> round(difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]).value, 6)
+    1.0
+    """
+    value, n = mean(first).value - mean(second).value, len(first) + len(second)
+    if min(len(first), len(second)) < 2 or not (np.std(first) or np.std(second)):
+        return Estimate(value, None, None, n)
+    ends = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(LEVEL)
+    return Estimate(value, float(ends.low), float(ends.high), n)
+
+
 def _distance(found: Told) -> float:
     return 0.0 if found["null"] is None else abs(found["value"] - found["null"])
 
