@@ -13,9 +13,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from flows import commands, study
+from flows import cli_study, commands
 from flows.allocator import keep_memory
-from flows.flags import ClassFlags, Dataset, Device, StoreUrl, as_flags, names, with_class_flags
+from flows.flags import ClassFlags, Dataset, Device, StoreUrl, as_flags, names, opened, with_class_flags
 from xvcore.errors import ClassesFailedError, StoreError, XvError, in_one_line, unknown_name
 from xvcore.version import VERSION
 
@@ -42,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # square brackets are square brackets
 )
 
-app.add_typer(study.app, name="study")
+app.add_typer(cli_study.app, name="study")
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 LETTERS = 60
@@ -105,9 +105,9 @@ def figures(
     from xvcore.keys import file_name
     from xvcore.query import table
 
-    opened = _opened(store)
-    drawn = table(opened, "figures")
-    known = {*drawn["run_id"], *opened.runs()["run_id"]}
+    found = opened(store)
+    drawn = table(found, "figures")
+    known = {*drawn["run_id"], *found.runs()["run_id"]}
     for each in run:
         if each not in known:
             raise unknown_name(f"run in {store}:", each, known)
@@ -131,13 +131,13 @@ def publish(store: StoreUrl = "xv-store", run: RunId = []) -> None:  # noqa: B00
     """Merge the parts of runs into one file per table and run, for pandas, SQL and sharing."""
     from xvcore.runs.stage import needed
 
-    opened = _opened(store)
-    runs = opened.runs()
+    found = opened(store)
+    runs = found.runs()
     methods = dict(zip(runs["run_id"], runs["method"], strict=True))
     refused: dict[str, StoreError] = {}
     for run_id in run or list(methods):
         try:
-            counts = opened.publish(run_id, needed(methods.get(run_id, "")))
+            counts = found.publish(run_id, needed(methods.get(run_id, "")))
         except StoreError as error:
             refused[run_id] = error
         else:
@@ -161,7 +161,7 @@ def report(
     from xvcore.runs.originals import Originals
 
     n_processes = processes or processors()
-    index = build(_opened(store), out, run_ids=run or None, picture_of=Originals(), processes=n_processes)
+    index = build(opened(store), out, run_ids=run or None, picture_of=Originals(), processes=n_processes)
     typer.echo(f"report: {index}")
 
 
@@ -175,7 +175,7 @@ def export(
     """Write results for another tool: a folder that it opens, and what its format cannot hold as Parquet beside."""
     from xvcore.export import export as write
 
-    folder = write(_opened(store), out, kind, run_ids=run or None)
+    folder = write(opened(store), out, kind, run_ids=run or None)
     typer.echo(f"{kind}: {folder}; {folder / 'README.md'} says how it is opened")
 
 
@@ -189,7 +189,7 @@ def query(
     from xvcore.query import answer
     from xvcore.query.cells import as_text
 
-    rows = answer(_opened(store), sql)
+    rows = answer(opened(store), sql)
     if csv:
         typer.echo(as_text(rows).to_csv(index=False), nl=False)
     elif rows.num_rows:
@@ -281,11 +281,19 @@ def list_names(
     like: Annotated[
         str | None, typer.Option(help="Only names with these letters, or that a pattern of * and ? fits")
     ] = None,
+    fits: Annotated[
+        bool,
+        typer.Option(
+            "--fits",
+            help="With architectures: which methods and rules are for each, asked of the network itself; seconds for "
+            "each that was not asked before, so choose some by --like",
+        ),
+    ] = False,
 ) -> None:
     """List what can be named: datasets, architectures, methods, analyses, classes, exports, parameters, plug-ins."""
     from flows.listing import listing
 
-    for line in listing(kind, dataset, model, like):
+    for line in listing(kind, dataset, model, like, fits=fits):
         typer.echo(line)
 
 
@@ -475,20 +483,10 @@ def _steps(text: str) -> list[int]:
     return [int(step) for step in steps]
 
 
-def _opened(url: str) -> Any:
-    """Return a store that is there; a misspelt address is no empty store."""
-    from xvcore.store import Store
-
-    store = Store(url)
-    if not store.exists():
-        raise StoreError(f"nothing was ever written to {store.url}")
-    return store
-
-
 def _show_status(store: str) -> None:
     from flows.listing import show_table
 
-    frame = _opened(store).status()
+    frame = opened(store).status()
     if frame.empty:
         typer.echo(f"no runs in {store}")
     else:

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from xvcore.errors import ParameterError, UnknownNameError, in_one_line
+from xvcore.errors import ParameterError, StoreError, UnknownNameError, in_one_line
+
+if TYPE_CHECKING:
+    from xvcore.store import Store
 
 Dataset = Annotated[
     str,
@@ -164,6 +167,22 @@ def as_flags() -> Iterator[None]:
     except ValidationError as error:
         refused = [_in_words(each["loc"], each["input"], each["msg"]) for each in error.errors()]
         raise ParameterError("; ".join(refused)) from error
+
+
+def opened(url: str) -> "Store":
+    """Return the store that a flag, or a form, names.
+
+    Raises
+    ------
+    StoreError
+        Nothing was ever written to it: a misspelt address is no empty store.
+    """
+    from xvcore.store import Store
+
+    store = Store(url)
+    if not store.exists():
+        raise StoreError(f"nothing was ever written to {store.url}")
+    return store
 
 
 def names(text: str, option: str) -> list[str]:

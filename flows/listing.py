@@ -34,12 +34,21 @@ def show_table(frame: "pd.DataFrame", title: str) -> None:
     console.print(table)
 
 
-def listing(kind: str, dataset: str, model: str | None = None, like: str | None = None) -> Iterator[str]:
+def listing(
+    kind: str, dataset: str, model: str | None = None, like: str | None = None, *, fits: bool = False
+) -> Iterator[str]:
     """Yield one line per name of a kind: datasets, architectures, …, classes (of a dataset) or parameters.
 
     With ``model``, of architectures those that take weights files of this one too, with what they compute otherwise;
     with ``like``, only lines that have these letters, or that this pattern of ``*`` and ``?`` fits; capitals or not.
+    With ``fits`` each of them is followed by what can be done with it, asked of the network: seconds for each.
     """
+    if fits:
+        if kind != "architectures":
+            raise XvError(f"--fits belongs to `xv list architectures`, not to {kind}")
+        from flows.fits import fit_lines
+
+        return fit_lines(line.partition("\t")[0] for line in listing(kind, dataset, model, like))
     if model is not None and kind != "architectures":
         raise XvError(f"--model {model!r} belongs to `xv list architectures`, not to {kind}")
     return _like(like, _listed(kind, dataset, model))

@@ -1,206 +1,155 @@
-"""``xv study``: build a study of what a store holds, score answers, try it with simulated people, export trials."""
+"""A study as a flow: made of what a store holds, answers scored, subjects named and judged, networks specialised."""
 
+import math
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from pydantic import BaseModel, ConfigDict, Field
 
-from flows.flags import StoreUrl, pairs
-from xvcore.errors import StoreError
+from flows.flags import opened
+from flows.forms import form, in_order, settings_of
+from flows.orchestration import flow, is_reported, task
+from xvcore.errors import ParameterError
+from xvcore.runs.images import records
+from xvcore.runs.originals import Originals
+from xvcore.study.runs.build import build_study
+from xvcore.study.runs.score import score_study, the_study
+from xvcore.study.runs.tag import OWN, PARTS, tag_study
+from xvcore.study.settings import Judge, Specialise, Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xvcore.store import Store
-
-app = typer.Typer(
-    help="Are explanations understood? Build a study, score its answers, let machines judge, name what was found.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-StudyId = Annotated[str | None, typer.Option("--study", help="Id of the study; none = the only one of the store")]
-Changes = Annotated[
-    list[str],
-    typer.Option("--set", help="NAME=VALUE of a parameter, e.g. trials=40 or questions.n_items=4; repeatable"),
-]
+JudgeForm = form(Judge, "JudgeSettings")
+SpecialiseForm = form(Specialise, "SpecialiseSettings")
+StudyForm = form(Study, "StudySettings")
 
 
-@app.command()
-def build(
-    store: StoreUrl = "xv-store",
-    out: Annotated[Path, typer.Option(help="File for people", dir_okay=False)] = Path("study.html"),
-    run: Annotated[list[str], typer.Option("--run", help="Id of a run to be judged; repeatable; none = all")] = [],  # noqa: B006
-    changes: Changes = [],  # noqa: B006
-) -> None:
-    """Make a study: one HTML file for people, which needs no network, and its tables in the store."""
-    from xvcore.parameters import replaced
-    from xvcore.runs.originals import Originals
-    from xvcore.study.runs.build import build_study
-    from xvcore.study.settings import Study
+class Step(StrEnum):
+    """What is done with a study."""
 
-    settings = replaced(Study(), pairs(changes, "--set"))
-    built = build_study(opened(store), out, settings, run_ids=run or None, picture_of=Originals())
-    size = built.n_bytes / 1e6
-    typer.echo(f"{built.study_id}: {built.n_questions} questions about {built.n_subjects} subjects, {size:.2f} MB")
-    typer.echo(f"give this file to people: {out}")
+    BUILD = "build"
+    SCORE = "score"
+    TAG = "tag"
+    JUDGE = "judge"
+    SPECIALISE = "specialise"
 
 
-@app.command()
-def score(
-    answers: Annotated[list[Path], typer.Argument(help="Files of answers, or folders of them; all at once")],
-    store: StoreUrl = "xv-store",
-    study: StudyId = None,
-) -> None:
-    """Score answers: agreement, share of right ones against controls; what does not count is set apart and named."""
-    from xvcore.study.runs.score import score_study
+class StudyRequest(BaseModel):
+    """A store, what is done with a study of it, and every parameter of that."""
 
-    scored = score_study(opened(store), answers, study_id=study)
-    sessions = scored.sessions
-    typer.echo(f"{scored.study_id}: {len(sessions)} files, {int(sessions['is_counted'].sum())} count")
-    for row in sessions[~sessions["is_counted"].astype(bool)].to_dict("records"):
-        typer.echo(f"  set apart: {row['file']}: {', '.join(row['marks'])}: {row['error']}")
-    _show(scored.scores)
+    model_config = ConfigDict(extra="forbid", json_schema_extra=in_order)
 
-
-@app.command()
-def simulate(  # noqa: PLR0913, PLR0917
-    out: Annotated[Path, typer.Option(help="Folder of the files", file_okay=False)] = Path("simulated-answers"),
-    store: StoreUrl = "xv-store",
-    study: StudyId = None,
-    error: Annotated[float, typer.Option(help="Share of pictures whose part is mistaken; nan = at random")] = 0.1,
-    people: Annotated[int, typer.Option(help="How many answer", min=1)] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of their errors", min=0)] = 0,
-) -> None:
-    """Write answers of simulated people, who know the annotated part of each picture: a check of the study."""
-    from xvcore.study.runs.simulate import simulate as answer
-
-    for path in answer(opened(store), out, study_id=study, error=error, people=people, seed=seed):
-        typer.echo(str(path))
+    store: Annotated[str, Field(description="Folder or fsspec URL of the results", min_length=1)] = "xv-store"
+    steps: Annotated[
+        list[Step],
+        Field(description="What is done, in this order: build, score, tag, judge, specialise", min_length=1),
+    ] = [Step.BUILD, Step.TAG]
+    study: Annotated[str, Field(description="Id of the study; empty = the one built now, or the store's only one")] = ""
+    runs: Annotated[list[str], Field(description="Of build: ids of the runs to be judged; empty = all")] = []
+    out: Annotated[str, Field(description="Of build: the file for people", min_length=1)] = "study.html"
+    answers: Annotated[list[str], Field(description="Of score: files of answers, or folders of them")] = []
+    tagger: Annotated[str, Field(description=f"Of tag: {', '.join(OWN)}", pattern=f"^({'|'.join(OWN)})$")] = PARTS
+    tags: Annotated[str, Field(description="Of tag by the user: CSV file, columns subject_id and tag")] = ""
+    device: Annotated[str, Field(description="auto, cpu, cuda, cuda:N")] = "auto"
+    settings: Annotated[StudyForm, Field(description="Every parameter of the study")] = StudyForm()  # type: ignore[valid-type]
+    judge: Annotated[JudgeForm, Field(description="The machine that judges")] = JudgeForm()  # type: ignore[valid-type]
+    specialise: Annotated[SpecialiseForm, Field(description="How networks are specialised")] = SpecialiseForm()  # type: ignore[valid-type]
 
 
-@app.command()
-def judge(
-    store: StoreUrl = "xv-store",
-    study: StudyId = None,
-    changes: Changes = [],  # noqa: B006
-) -> None:
-    """Let a network judge (MIS): --set trunk=squeezenet1_1@FILE, or any network with --set similarity=layers."""
-    from xvcore.parameters import replaced
-    from xvcore.runs.originals import Originals
+@flow(name="study", flow_run_name="{request.store}")
+def study(request: StudyRequest) -> str:
+    """Do the steps of a study in their order, and return its id; on a server a table shows what came of them.
+
+    Args:
+        request: store, steps, and every parameter of them.
+    """
+    if Step.SCORE in request.steps and not request.answers:
+        raise ParameterError("answers is empty: name the files of answers that are to be scored")
+    study_id = request.study or None
+    if Step.BUILD in request.steps:
+        if study_id:
+            raise ParameterError(f"study {study_id}: a study that is built now gets its id from what it asks")
+        study_id = build(request)
+    for step, work in ((Step.SCORE, score), (Step.TAG, tag), (Step.JUDGE, judge), (Step.SPECIALISE, specialise)):
+        if step in request.steps:
+            study_id = work(request, study_id)
+    return str(study_id)
+
+
+@task
+def build(request: StudyRequest) -> str:
+    """Make the file for people and the tables of a study, and return its id."""
+    store, settings = opened(request.store), settings_of(request.settings, Study)
+    built = build_study(store, Path(request.out), settings, run_ids=request.runs or None, picture_of=Originals())
+    _show("study-built", f"{built.n_questions} questions, {built.n_bytes / 1e6:.2f} MB: {request.out}", [])
+    return built.study_id
+
+
+@task
+def score(request: StudyRequest, study_id: str | None) -> str:
+    """Score files of answers."""
+    scored = score_study(opened(request.store), [Path(each) for each in request.answers], study_id=study_id)
+    columns = ["task", "judged_model", "subject_group", "population", "n_answers", "accuracy", "kappa", "above"]
+    _show("study-scores", "Scores", _rows(scored.scores, columns))
+    return scored.study_id
+
+
+@task
+def tag(request: StudyRequest, study_id: str | None) -> str:
+    """Name what the study is about."""
+    path = Path(request.tags) if request.tags else None
+    found = tag_study(opened(request.store), request.tagger, study_id=study_id, path=path, picture_of=Originals())
+    _show("study-tags", "Who gives the same names", _rows(found, ["tagger", "other", "n_subjects", "agreement"]))
+    return _id(request, study_id)
+
+
+@task
+def judge(request: StudyRequest, study_id: str | None) -> str:
+    """Let a network judge."""
     from xvcore.study.runs.judge import judge_study
-    from xvcore.study.settings import Judge
 
-    settings = replaced(Judge(), pairs(changes, "--set"))
-    for row in judge_study(opened(store), settings, study_id=study, picture_of=Originals()).to_dict("records"):
-        typer.echo(_judged(row))
-
-
-@app.command()
-def tag(
-    tagger: Annotated[
-        str, typer.Argument(help="parts, maps, people, user, or a name for a text-image model")
-    ] = "parts",
-    store: StoreUrl = "xv-store",
-    study: StudyId = None,
-    table: Annotated[Path | None, typer.Option(help="Of user: CSV file, columns subject_id and tag")] = None,
-    clip: Annotated[str | None, typer.Option(help="ARCHITECTURE@FILE of an open_clip model, the tagger")] = None,
-) -> None:
-    """Name what the study is about, and tell how far all who did so agree."""
-    from xvcore.errors import ParameterError
-    from xvcore.runs.originals import Originals
-    from xvcore.study.runs.tag import tag_study
-    from xvcore.study.runs.text_image import TextImage
-
-    architecture, at, weights = (clip or "").partition("@")
-    if clip and not (architecture and at and weights):
-        raise ParameterError(f"--clip {clip!r}: expected ARCHITECTURE@FILE")
-    model = TextImage(architecture, weights) if clip else None
-    agreement = tag_study(opened(store), tagger, study_id=study, path=table, model=model, picture_of=Originals())
-    for row in agreement[agreement["tagger"] == tagger].to_dict("records"):
-        ends = f"[{row['agreement_low']:.2f}, {row['agreement_high']:.2f}]"
-        said = f"{row['tagger']} and {row['other']}, {row['subjects']} subjects: {row['n_subjects']} named by both, "
-        typer.echo(f"{said}{row['agreement']:.2f} {ends} alike, kappa {row['kappa']:.2f}")
+    settings = settings_of(request.judge, Judge)
+    found = judge_study(opened(request.store), settings, study_id=study_id, picture_of=Originals())
+    _show("study-judged", "Machine scores", _rows(found, ["judge", "judged_model", "subject_group", "mis", "above"]))
+    return _id(request, study_id)
 
 
-@app.command()
-def specialise(
-    store: StoreUrl = "xv-store",
-    study: StudyId = None,
-    changes: Changes = [],  # noqa: B006
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")] = "auto",
-) -> None:
-    """Add linear classifiers of the regions of summaries to their network's scores: the gain on images held out."""
-    from xvcore.parameters import replaced
+@task
+def specialise(request: StudyRequest, study_id: str | None) -> str:
+    """Add classifiers of regions to their network's scores."""
     from xvcore.study.runs.specialise import specialise_study
-    from xvcore.study.settings import Specialise
 
-    settings = replaced(Specialise(), pairs(changes, "--set"))
-    for row in specialise_study(opened(store), settings, study_id=study, device=device).to_dict("records"):
-        typer.echo(_gained(row))
-
-
-@app.command()
-def export(
-    out: Annotated[Path, typer.Option(help="Folder of the trials", file_okay=False)] = Path("trials"),
-    store: StoreUrl = "xv-store",
-    study: StudyId = None,
-) -> None:
-    """Write the 2-AFC questions in the layout of the published experiment (Zimmermann et al. 2023), answers beside."""
-    from xvcore.study.runs.export import export_trials
-
-    typer.echo(f"{export_trials(opened(store), out, study_id=study)} trials in {out}")
+    settings = settings_of(request.specialise, Specialise)
+    found = specialise_study(opened(request.store), settings, study_id=study_id, device=request.device)
+    columns = ["judged_model", "added", "n_held_out", "accuracy_alone", "gain", "gain_low", "gain_high", "p_value"]
+    _show("study-specialised", "What classifiers of regions add", _rows(found, columns))
+    return _id(request, study_id)
 
 
-def opened(url: str) -> "Store":
-    """Return a store that something was written to."""
-    from xvcore.store import Store
-
-    store = Store(url)
-    if not store.exists():
-        raise StoreError(f"nothing was ever written to {url}")
-    return store
+def _id(request: StudyRequest, study_id: str | None) -> str:
+    return str(the_study(opened(request.store), study_id)["run_id"])
 
 
-def _show(scores: "pd.DataFrame") -> None:
-    """Print the scores of all networks together, those that count apart from those that do not."""
-    shown = scores[(scores["judged_model"] == "all") & (scores["judged_method"] == "all")]
-    for population in ("counted", "marked"):
-        rows = shown[shown["population"] == population].to_dict("records")
-        if rows:
-            typer.echo(f"{population}:")
-        for row in rows:
-            typer.echo("  " + _line(row))
+def _rows(frame: "pd.DataFrame", columns: list[str]) -> list[dict[str, Any]]:
+    """Return the cells of some columns, rounded, as an artifact takes them: NaN is no JSON."""
+    return [
+        {
+            name: (None if math.isnan(value) else round(value, 3)) if isinstance(value, float) else value
+            for name, value in row.items()
+        }
+        for row in records(frame[columns])
+    ]
 
 
-def _judged(row: dict[Any, Any]) -> str:
-    said = f"{row['judge']}: {row['judged_model']} {row['judged_method']} {row['subject_group']}: "
-    said += f"MIS {row['mis']:.3f} [{row['mis_low']:.3f}, {row['mis_high']:.3f}], 2-AFC {row['two_afc']:.2f}"
-    if row["above"] == row["above"]:
-        said += f", found above by {row['above']:.3f} [{row['above_low']:.3f}, {row['above_high']:.3f}]"
-    return said + (" (judges itself)" if row["is_circular"] else "")
+def _show(key: str, said: str, rows: list[dict[str, Any]]) -> None:
+    """Leave a table, or a line, beside the run on a server."""
+    if not is_reported():
+        return
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-
-def _gained(row: dict[Any, Any]) -> str:
-    said = f"{row['judged_model']} and {row['added'].replace('_', ' ')}: {row['n_held_out']} images held out, "
-    said += f"{row['accuracy_alone']:.3f} right alone, {row['accuracy']:.3f} with; gain {row['gain']:+.3f} "
-    said += f"[{row['gain_low']:+.3f}, {row['gain_high']:+.3f}], {row['n_gained']} gained, {row['n_lost']} lost, "
-    said += f"p {row['p_value']:.3g}, weight {row['weight']:.2f}, loss {row['log_loss_alone']:.3f}"
-    said += f" to {row['log_loss']:.3f}"
-    if row["above"] == row["above"]:
-        said += f"; summaries above by {row['above']:+.3f} [{row['above_low']:+.3f}, {row['above_high']:+.3f}]"
-    return said
-
-
-def _line(row: dict[Any, Any]) -> str:
-    kind = f"{row['task']:11} {row['subject_group']:14} {row['prediction']:7}"
-    said = f"{kind} n={row['n_answers']:<4}"
-    if row["accuracy"] == row["accuracy"]:
-        chance = f", chance {row['chance']:.2f}" if row["chance"] == row["chance"] else ""
-        said += f" right {row['accuracy']:.2f} [{row['accuracy_low']:.2f}, {row['accuracy_high']:.2f}]{chance}"
-    if row["kappa"] == row["kappa"]:
-        said += f" kappa {row['kappa']:.2f}, modal {row['modal_share']:.2f}"
-    if row["above"] == row["above"]:
-        said += f" found above by {row['above']:.2f} [{row['above_low']:.2f}, {row['above_high']:.2f}]"
-    return said
+    if rows:
+        create_table_artifact(rows, key=key, description=said)
+    else:
+        create_markdown_artifact(said, key=key)

@@ -5,7 +5,7 @@ import pytest
 from coloured_patches import CLASSES, N_SUMMARISED, write_images, write_run
 from pydantic import ValidationError
 
-from flows.studies import StudyRequest, study
+from flows.study import StudyRequest, study
 from xvcore.errors import ParameterError, StoreError
 from xvcore.query import table
 from xvcore.study.runs.simulate import simulate

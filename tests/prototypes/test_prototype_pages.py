@@ -68,3 +68,29 @@ def test_building_again_writes_nothing(done: Run, site: Path) -> None:
     before = state(site)
     build(done.store, site, picture_of=Originals())
     assert state(site) == before
+
+
+def test_what_was_found_is_said_first_and_leads_to_its_numbers(done: Run, site: Path) -> None:
+    pages = [each for each in sorted((site / "prototypes").rglob("*.html")) if 'id="tested"' in each.read_text()]
+    assert len(pages) == len(done.dataset.classes)
+    leads_to = set()
+    for page in pages:
+        text = page.read_text()
+        told = re.findall(r'<li( class=open)?><a href="([^"]*)" title="([^"]*)">', text[: text.index('id="by-weight"')])
+        assert told
+        assert all("if there were nothing to find" in title for _, _, title in told)
+        leads_to |= {href.partition("#")[2] for _, href, _ in told}
+        nothing = "Nothing stands out here" in text
+        assert nothing == all(is_open for is_open, _, _ in told)
+    assert leads_to >= {"images", "tested"}
+
+
+def test_falls_of_images_are_those_of_the_measure(done: Run) -> None:
+    import numpy as np
+
+    classes = done.store.classes_of("prototype_removals", done.run_id)
+    rows = [done.store.read("prototype_removals", done.run_id, each) for each in classes]
+    measure = done.store.read("prototype_measures", done.run_id, "removal").iloc[0]
+    assert sum(map(len, rows)) == measure["n"] == 4
+    assert np.mean([value for each in rows for value in each["fall"]]) == pytest.approx(measure["value"])
+    assert np.mean([value for each in rows for value in each["random_fall"]]) == pytest.approx(measure["control"])

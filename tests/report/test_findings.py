@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xvcore.report.findings import Estimate, Finding, mean, only_one, p_words, share
+from xvcore.report.findings import Estimate, Finding, mean, share
 
 
 def test_a_share_has_wilsons_interval():
@@ -24,12 +24,6 @@ def test_too_few_or_equal_values_have_no_interval(values):
     found = mean(values)
     assert (found.value, found.low, found.high) == (0.5, None, None)
     assert found.words == "0.50"
-
-
-def test_mcnemars_test_is_that_of_a_fair_coin():
-    assert only_one(0, 0) == 1
-    assert only_one(5, 0) == pytest.approx(2 / 32)
-    assert only_one(3, 9) == only_one(9, 3) == pytest.approx(0.14599609375)
 
 
 def test_an_interval_covers_the_mean_as_often_as_it_says():
@@ -56,7 +50,3 @@ def test_a_finding_holds_where_its_numbers_say_so(finding, holds):
 def test_a_finding_takes_over_its_estimate():
     found = Finding.of("net", "a measure", Estimate(0.5, 0.4, 0.6, 7), 0.1).saying("So.")
     assert found == Finding("net", "So.", "a measure", 0.5, 0.4, 0.6, 0.1, None, 7)
-
-
-def test_a_small_p_value_is_said_to_be_small():
-    assert [p_words(0.0004), p_words(0.0461), p_words(1.0)] == ["p < 0.001", "p = 0.046", "p = 1.000"]

@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xvcore.report.wording import count, decimal, duration, median, percent, plain, plural, pretty
+from xvcore.report.wording import (
+    count,
+    decimal,
+    duration,
+    median,
+    p_number,
+    p_words,
+    percent,
+    plain,
+    plural,
+    pretty,
+    with_interval,
+)
 
 THIN = "\u202f"
 
@@ -78,3 +90,26 @@ def test_text_that_is_no_json_is_shown_as_it_is():
     assert pretty("{oops") == "{oops"
     assert pretty('{"b":1,"a":2}') == '{\n  "a": 2,\n  "b": 1\n}'
     assert not pretty(None)
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "words"),
+    [
+        (0.0004, "< 0.001", "p < 0.001"),
+        (0.0461, "0.046", "p = 0.046"),
+        (0.0994, "0.099", "p = 0.099"),
+        (0.0996, "0.10", "p = 0.10"),
+        (1.0, "1.00", "p = 1.00"),
+        (None, "–", "p –"),
+    ],
+)
+def test_a_p_value_is_as_exact_as_it_matters_and_a_small_one_is_said_to_be_small(value, number, words):
+    assert p_number(value).replace("\u00a0", " ") == number
+    assert p_words(value).replace("\u00a0", " ") == words
+
+
+def test_an_interval_is_said_where_there_is_one():
+    assert with_interval(0.5, 0.25, 0.75) == "0.50 (0.25 to 0.75)"
+    assert with_interval(0.5, 0.25, 0.75, percent).replace(THIN, "") == "50% (25% to 75%)"
+    assert with_interval(0.5, None, 0.75) == "0.50"
+    assert with_interval(None, None, None) == "–"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from coloured_patches import N_SUMMARISED, drawn, write_images, write_run
 from PIL import Image
-from scipy.stats import binom
 
 from xvcore.errors import ParameterError, UnknownNameError
 from xvcore.parameters import replaced
@@ -19,7 +18,6 @@ from xvcore.study.method.specialise import (
     discriminants,
     folds,
     log_loss,
-    mcnemar,
 )
 from xvcore.study.runs.build import build_study
 from xvcore.study.runs.specialise import specialise_study
@@ -205,13 +203,6 @@ def test_what_says_nothing_gets_no_weight_and_a_class_without_parts_neither_gain
 
     here = loss(best.temperature, best.weight)
     assert all(loss(best.temperature + a, best.weight + b) >= here for a in (-0.1, 0, 0.1) for b in (-0.1, 0, 0.1))
-
-
-def test_mcnemar_is_the_binomial_test_of_changed_answers() -> None:
-    before = np.array([True] * 4 + [False] * 9 + [True] * 20)
-    after = np.array([False] * 4 + [True] * 9 + [True] * 20)
-    assert mcnemar(before, after) == pytest.approx(2 * binom.cdf(4, 13, 0.5))
-    assert mcnemar(before, before) == 1
 
 
 def test_folds_have_a_share_of_each_class() -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 import pandas as pd
+import torch
 
+from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.evidence.stages.explain import Explained, explain, gather_patches
 from xvcore.evidence.stages.sums import PATCH_SUMS
+from xvcore.models import Classifier
 from xvcore.runs.images import records
 from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
@@ -39,6 +42,14 @@ def strongest_patches(run: Run[PatchEvidence], done: pd.DataFrame) -> Iterator[T
         yield Thumbnail(title, data, class_id)
 
 
+def evidence_of(classifier: Classifier) -> str:
+    """Say of how many patches the logits are a mean."""
+    images = torch.rand(1, 3, *classifier.preprocessing.input_px, generator=torch.Generator().manual_seed(0))
+    found = BagNetEvidence()(classifier, images.to(classifier.device), torch.zeros(1, dtype=torch.int64))
+    rows, columns = found.values.shape[-2:]
+    return f"{rows} × {columns} {'patches' if found.is_local else 'cells, which see more than their patch'}"
+
+
 pipelines.register(PatchEvidence.method)(
     Pipeline(
         settings=PatchEvidence,
@@ -48,5 +59,6 @@ pipelines.register(PatchEvidence.method)(
         gather=gather_patches,
         gathers_by="class",
         pictures=strongest_patches,
+        fits={"evidence": evidence_of},
     )
 )

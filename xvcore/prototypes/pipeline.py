@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from xvcore.models import Classifier
+from xvcore.prototypes.method.feature_map import feature_map
 from xvcore.prototypes.networks import check_name, disentangled
 from xvcore.prototypes.settings import Disentangle, Prototypes
 from xvcore.prototypes.stages.cache import cache, cache_id
@@ -63,6 +65,13 @@ def check_head(run: Run[Prototypes]) -> None:
     disentangled(run.classifier)
 
 
+def map_of(classifier: Classifier) -> str:
+    """Say how large the last map is, on which a head of prototypes is trained."""
+    check_name(classifier)
+    found = feature_map(classifier)
+    return f"{found.rows} × {found.columns} places, {found.n_channels} channels"
+
+
 pipelines.register(Disentangle.method)(
     Pipeline(
         settings=Disentangle,
@@ -73,6 +82,7 @@ pipelines.register(Disentangle.method)(
         pictures=accuracies,
         caches=lambda run: {"features": cache_id(run)},
         check=lambda run: check_name(run.classifier),
+        fits={"prototypes": map_of},
         lost=lost_heads,
     )
 )

@@ -220,6 +220,20 @@ declare(
         shard="kind",
     ),
     Table(
+        "prototype_removals",
+        "How far the predicted logit of an image falls without the cell of the prototype that adds most to it, and "
+        "without a random cell; of the images that are measured.",
+        (
+            *KEYS,
+            IMAGE,
+            count("target_idx", "output of the network that is predicted"),
+            PROTOTYPE,
+            real("fall", "without the cell of the prototype's strongest position", LOGIT),
+            real("random_fall", "without a random cell, mean of several", LOGIT),
+        ),
+        grain=("run_id", "class_id", "image_id"),
+    ),
+    Table(
         "prototype_measures",
         "A measure of the prototypes of a run, and of its control.",
         (

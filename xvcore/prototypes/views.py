@@ -10,6 +10,7 @@ from xvcore.notebook.seen import ClassView, Seen, class_views, rows_shown
 from xvcore.prototypes.method.head import Decision
 from xvcore.prototypes.method.strongest_patches import NOBODY, SIDES, StrongestPatches
 from xvcore.prototypes.pages.class_data import read_prototypes
+from xvcore.prototypes.pages.class_tests import RunPrototypes
 from xvcore.prototypes.settings import Prototypes
 from xvcore.query import table
 from xvcore.report.wording import decimal, plural, records
@@ -104,7 +105,7 @@ def _cell(place: int, map_size: tuple[int, int], size: tuple[int, int]) -> Outli
 def figure_of_class(seen: Seen) -> Figure | None:
     """Return the prototypes that add most to a class, their strongest patches, and the first decisions taken apart."""
     network = seen.entry.network
-    data = read_prototypes(seen.store, seen.entry, {network.run_id: {}})
+    data = read_prototypes(seen.store, seen.entry, {network.run_id: RunPrototypes()})
     if not data.images:
         return None
     used = data.weights[: seen.first]

@@ -5,7 +5,7 @@ it *holds* follows from these numbers alone. Images are what is drawn by chance:
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from xvcore.report.wording import decimal, percent
+from xvcore.report.wording import SMALL, percent, with_interval
 
 Number = float | None
 LEVEL = 0.95
@@ -34,17 +34,12 @@ class Estimate:
     @property
     def words(self) -> str:
         """The number as a sentence has it."""
-        return self._said(decimal)
+        return with_interval(self.value, self.low, self.high)
 
     @property
     def percent(self) -> str:
         """A share as a sentence has it."""
-        return self._said(percent)
-
-    def _said(self, say: Callable[[float], str]) -> str:
-        if self.low is None or self.high is None:
-            return say(self.value)
-        return f"{say(self.value)} ({say(self.low)} to {say(self.high)})"
+        return with_interval(self.value, self.low, self.high, percent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +89,6 @@ class Finding:
         return not self.low <= self.null <= self.high
 
 
-_SMALL = 0.001
-"""Below it a p value is only said to be small."""
 Told = Mapping[str, Any]
 """A finding on a page: its fields, whether it ``holds``, and the ``page`` with its numbers and images; JSON."""
 
@@ -112,7 +105,20 @@ def standing(row: Mapping[str, Any]) -> int:
 
 def surest(found: Iterable[Told]) -> list[Told]:
     """Return findings as they stand: those that chance makes least often first, of these what is farthest from it."""
-    return sorted(found, key=lambda each: (standing(each), max(each["p_value"] or 0.0, _SMALL), -_distance(each)))
+    return sorted(found, key=lambda each: (standing(each), max(each["p_value"] or 0.0, SMALL), -_distance(each)))
+
+
+def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """Return by how much the mean of the first is above that of the second, with Welch's interval; ``n`` of both.
+
+    >>> round(difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]).value, 6)
+    1.0
+    """
+    value, n = mean(first).value - mean(second).value, len(first) + len(second)
+    if min(len(first), len(second)) < 2 or not (np.std(first) or np.std(second)):
+        return Estimate(value, None, None, n)
+    ends = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(LEVEL)
+    return Estimate(value, float(ends.low), float(ends.high), n)
 
 
 def _distance(found: Told) -> float:
@@ -145,13 +151,3 @@ def mean(values: Any) -> Estimate:
         return Estimate(middle, None, None, len(numbers))
     half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers)))
     return Estimate(middle, middle - half, middle + half, len(numbers))
-
-
-def only_one(n_first: int, n_second: int) -> float:
-    """Return the p value of McNemar's exact test: images that only the first gets right, against only the second."""
-    return float(scipy.stats.binomtest(n_first, n_first + n_second).pvalue) if n_first + n_second else 1.0
-
-
-def p_words(p: float) -> str:
-    """Return a p value as a sentence has it."""
-    return f"p < {_SMALL}" if p < _SMALL else f"p = {p:.3f}"

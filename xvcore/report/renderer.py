@@ -15,7 +15,7 @@ from xvcore.report import wording
 from xvcore.report.names import link
 from xvcore.version import VERSION
 
-_FILTERS = ("percent", "decimal", "count", "duration", "plural", "pretty")
+_FILTERS = ("percent", "decimal", "count", "duration", "plural", "pretty", "with_interval", "p_number", "p_words")
 _KIT = "xvcore.report"
 _DRAWING = ("xvcore.runs", "thumbnails.py")
 """Draws, and lies elsewhere."""

@@ -1,13 +1,15 @@
 """Numbers as a reader wants them: short, with a unit, a dash where there is none."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 NONE = "–"
+SMALL = 0.001
+"""Below it a p value is only said to be small."""
 _THIN = "\u202f"  # narrow space that does not break
 _MINUTE, _HOUR = 60.0, 3600.0
 
@@ -29,6 +31,29 @@ def percent(value: float | int | None) -> str:
 def decimal(value: float | int | None, digits: int = 2) -> str:
     """Return a number with so many digits after the point; 0 is not negative."""
     return NONE if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def with_interval(
+    value: float | None, low: float | None, high: float | None, say: Callable[[float | None], str] = decimal
+) -> str:
+    """Return a number with its 95 % interval, where there is one."""
+    is_known = value is not None and low is not None and high is not None
+    return f"{say(value)} ({say(low)} to {say(high)})" if is_known else say(value)
+
+
+def p_number(value: float | None) -> str:
+    """Return a p value as a table has it: 0.031, 0.42, < 0.001."""
+    if value is None:
+        return NONE
+    if value < SMALL:
+        return f"<\u00a0{SMALL}"
+    return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}"
+
+
+def p_words(value: float | None) -> str:
+    """Return a p value as a sentence has it, in one piece: p = 0.031, p = 0.42, p < 0.001."""
+    number = p_number(value)
+    return f"p\u00a0=\u00a0{number}" if number[0].isdigit() else f"p\u00a0{number}"
 
 
 def count(value: float | int | None) -> str:

@@ -2,12 +2,13 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import pandas as pd
 
 from xvcore.data import Batch
+from xvcore.models import Classifier
 from xvcore.registry import Registry
 from xvcore.runs.thumbnails import Thumbnail
 from xvcore.store.schema import Growth
@@ -128,6 +129,8 @@ class Pipeline:
     caches : owner of the parts that a run shares with others, by table
     joins_last : the table that ``gather`` writes last and does nothing where it is; None where it looks itself
     check : refuses a network that the method is not for, before anything is computed
+    fits : asks a network, by what it is asked for: a method or a rule; returns what is found there, XvError with the
+        reason where there is nothing
     lost : returns the parts that ``gather`` writes, as table and shard, whose files beside the tables are lost
     order : place in lists and on pages, the lowest first; equals go by name
     """
@@ -142,6 +145,7 @@ class Pipeline:
     caches: Callable[["Run[Any]"], Mapping[str, str]] | None = None
     joins_last: str | None = None
     check: Callable[["Run[Any]"], None] | None = None
+    fits: Mapping[str, Callable[[Classifier], str]] = field(default_factory=dict)
     lost: Callable[["Run[Any]"], list[tuple[str, str]]] | None = None
     order: int = 100
 

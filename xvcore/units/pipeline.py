@@ -1,10 +1,13 @@
 """Top activations: from images to what every unit of a network responds to (Zeiler & Fergus, ECCV 2014)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import get_args
 
 import pandas as pd
 import pyarrow.compute as pc
 
+from xvcore.models import Classifier
+from xvcore.ops.relu_rules import BackwardRule, Rule
 from xvcore.runs.images import records
 from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
@@ -12,6 +15,8 @@ from xvcore.runs.run import Run
 from xvcore.runs.stage import Pipeline, Stage, pipelines
 from xvcore.runs.thumbnails import Thumbnail, beside, sheet, spread
 from xvcore.store.encode import encoded
+from xvcore.units.method.deconvnet import Deconvnet
+from xvcore.units.method.top_activations import TopActivations
 from xvcore.units.query.layers import scanned_layers
 from xvcore.units.settings import TopUnits
 from xvcore.units.stages.rankings import UNIT_SUMS
@@ -57,6 +62,22 @@ def _title(run: Run[TopUnits], layer: str, unit: int, done: pd.DataFrame) -> str
     return f"{title} · {100 * row['top_class_share']:.0f} % of its images are {favourite}"
 
 
+def units_of(classifier: Classifier) -> str:
+    """Say how many units there are, in how many layers."""
+    layers = TopActivations().layers(classifier)
+    return f"{sum(each.n_units for each in layers)} in {len(layers)} layers"
+
+
+def projections_by(rule: Rule) -> Callable[[Classifier], str]:
+    """Return the question whether a rule of projection has a meaning for a network."""
+
+    def projections_of(classifier: Classifier) -> str:
+        met = Deconvnet(rule=BackwardRule(rule)).check_fits(classifier)
+        return f"{met.rectifiers} rectifiers, {met.max_pools} max-poolings"
+
+    return projections_of
+
+
 pipelines.register(TopUnits.method)(
     Pipeline(
         settings=TopUnits,
@@ -65,5 +86,6 @@ pipelines.register(TopUnits.method)(
         count=predicted,
         gather=gather_units,
         pictures=strong_units,
+        fits={"units": units_of, **{rule: projections_by(rule) for rule in get_args(Rule)}},
     )
 )

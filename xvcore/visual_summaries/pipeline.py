@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from xvcore.errors import XvError
+from xvcore.models import Classifier
 from xvcore.runs.images import as_bytes, pictures, records
 from xvcore.runs.pipeline import predicted
 from xvcore.runs.predict import PREDICT_DISTINCT
@@ -87,6 +88,12 @@ def _box(row: Mapping[str, Any]) -> tuple[int, int, int, int]:
     return int(row["x"]), int(row["y"]), int(row["w"]), int(row["h"])
 
 
+def masks_of(classifier: Classifier) -> str:
+    """Say that masks can be found by the network's gradient."""
+    classifier.check_derivative()
+    return "its gradient is the derivative"
+
+
 pipelines.register(VisualSummaries.method)(
     Pipeline(
         settings=VisualSummaries,
@@ -103,5 +110,6 @@ pipelines.register(VisualSummaries.method)(
         count=count,
         pictures=best_summaries,
         caches=lambda run: {"proposals": proposals_id(run)},
+        fits={"masks": masks_of},
     )
 )

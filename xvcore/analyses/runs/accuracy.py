@@ -11,9 +11,10 @@ import pandas as pd
 from xvcore.analyses.analysis import Analysis, Figure, Results, analyses
 from xvcore.analyses.questions.accuracy import Throughput, TopAccuracy
 from xvcore.analyses.questions.figures import Frame, Series, scatter_chart
+from xvcore.ops.mcnemar import mcnemar
 from xvcore.parameters import parameter
-from xvcore.report.findings import Finding, only_one, p_words, share
-from xvcore.report.wording import plural
+from xvcore.report.findings import Finding, share
+from xvcore.report.wording import p_words, plural
 from xvcore.runs.settings import ClassSettings
 
 
@@ -60,7 +61,7 @@ def findings(results: Results) -> Iterator[Finding]:
         if first.sum() < second.sum():
             a, b, first, second = b, a, second, first  # noqa: PLW2901
         n_first, n_second = int((first & ~second).sum()), int((second & ~first).sum())
-        p = only_one(n_first, n_second)
+        p = mcnemar(n_first, n_second)
         yield Finding(
             f"{a} + {b}",
             f"{a} alone recognises {plural(n_first, 'image')}, {b} alone {n_second} ({p_words(p)}).",

@@ -12,8 +12,9 @@ from xvcore.analyses.analysis import Analysis, Figure, Results, analyses, image_
 from xvcore.analyses.questions.scores import Sample
 from xvcore.analyses.questions.scrambling import Scrambling, scrambling_accuracy, scrambling_figure
 from xvcore.comparison.method.resampling import holm
-from xvcore.report.findings import LEVEL, Finding, only_one, p_words
-from xvcore.report.wording import percent
+from xvcore.ops.mcnemar import mcnemar
+from xvcore.report.findings import LEVEL, Finding
+from xvcore.report.wording import p_words, percent
 from xvcore.runs.run import Run
 from xvcore.runs.settings import ClassSettings
 
@@ -54,7 +55,7 @@ def findings(results: Results) -> Iterator[Finding]:
         tests = {}
         for block in sorted(right, reverse=True):
             lost, won = int((whole & ~right[block]).sum()), int((right[block] & ~whole).sum())
-            tests[block] = (lost, won, only_one(lost, won), float(right[block].mean()))
+            tests[block] = (lost, won, mcnemar(lost, won), float(right[block].mean()))
         adjusted = dict(zip(tests, holm(np.array([each[2] for each in tests.values()])).tolist(), strict=True))
         costly = [block for block, (lost, won, *_) in tests.items() if adjusted[block] <= 1 - LEVEL and lost > won]
         block = costly[0] if costly else min(tests)

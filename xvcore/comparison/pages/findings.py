@@ -6,10 +6,9 @@ from typing import Any
 import pandas as pd
 
 from xvcore.comparison.method.verdict import UNDECIDED
-from xvcore.comparison.pages import wording
 from xvcore.comparison.pages.class_data import Judged, Pair
 from xvcore.report.findings import Estimate, Finding, Told, told
-from xvcore.report.wording import decimal, plural, records
+from xvcore.report.wording import decimal, plural, records, with_interval
 
 LOSS = "probability that the network loses by the part's deletion beyond random regions of equal size"
 Counts = Mapping[tuple[str, int, str], tuple[int, int]]
@@ -91,7 +90,7 @@ def _named(judged: Judged) -> str:
 
 
 def _loss(row: Mapping[str, Any]) -> str:
-    return wording.with_interval(row["difference"], row["low"], row["high"])
+    return with_interval(row["difference"], row["low"], row["high"])
 
 
 def _images(judged: Judged, counts: Counts) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from xvcore.comparison.method.verdict import CANNOT, COULD, MISSED, SHARED, UNDECIDED, UNUSED, VERDICTS
 from xvcore.comparison.runs.join import LEAST_NETWORKS
-from xvcore.report.wording import NONE, decimal, plural
+from xvcore.report.wording import p_words, plural, with_interval
 
 Row = Mapping[str, Any]
 Tallies = Mapping[tuple[str, str], Mapping[str, int]]
@@ -71,24 +71,6 @@ COVERAGE_NULLS: Mapping[str, str] = {
 def listing(names: Sequence[str]) -> str:
     """Return names as a sentence has them: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
-    """Return a number with its 95 % interval, where there is one."""
-    shown = decimal(value, digits)
-    known = value is not None and low is not None and high is not None
-    return f"{shown} ({decimal(low, digits)} to {decimal(high, digits)})" if known else shown
-
-
-def p_of(value: float | None) -> str:
-    """Return a probability with its sign, in one piece: p = 0.03, p < 0.001."""
-    if value is None:
-        shown = f"p {NONE}"
-    elif value < 0.001:
-        shown = "p < 0.001"
-    else:
-        shown = f"p = {value:.3f}" if value < 0.0995 else f"p = {value:.2f}"
-    return shown.replace(" ", "\u00a0")
 
 
 def is_covered(row: Row) -> bool:
@@ -191,7 +173,7 @@ def told_of_class(wins: Sequence[Row]) -> list[str]:
     """Return who shows more parts of one class than whom, by how much, and how sure that is in all classes."""
     return [
         f"{row['model']} shows {with_interval(row['difference'], row['low'], row['high'])} more parts an image than "
-        f"{row['other']}; {p_of(row['p_holm'])} for all classes together."
+        f"{row['other']}; {p_words(row['p_holm'])} for all classes together."
         for row in wins
         if row["wins"]
     ]

@@ -8,6 +8,8 @@ import numpy as np
 
 from xvcore.prototypes.pages.class_data import ClassPrototypes, changing, read_prototypes
 from xvcore.prototypes.pages.class_pages import PrototypeWriter
+from xvcore.prototypes.pages.class_tests import RunPrototypes, read_run
+from xvcore.prototypes.pages.findings import of_all, parts_of_run
 from xvcore.prototypes.pages.prototype_pages import write_prototypes
 from xvcore.prototypes.settings import Prototypes
 from xvcore.report.chapters import Chapter, Section
@@ -19,11 +21,15 @@ from xvcore.report.index_page import Cell, Done, Keys, class_block, is_done, mid
 
 def write(draft: Draft, chapter: Chapter, section: Section) -> None:
     """Write the pages of the prototypes, networks and classes of a section."""
-    shown = {network.run_id: write_prototypes(draft, chapter, section, network) for network in section.networks}
+    runs: dict[str, RunPrototypes] = {}
+    for network in section.networks:
+        shown = write_prototypes(draft, chapter, section, network)
+        runs[network.run_id] = read_run(draft.store, network, shown)
+        draft.cards[network.folder] = {"parts": parts_of_run(runs[network.run_id].parts)}
     source = ClassSource(
         __name__,
-        partial(changing, shown=shown),
-        partial(read_prototypes, shown=shown),
+        partial(changing, runs=runs),
+        partial(read_prototypes, runs=runs),
         ClassPrototypes,
         PrototypeWriter,
     )
@@ -52,5 +58,5 @@ def _total(done: Done) -> dict[str, Any]:
 
 
 families.register(Prototypes.method)(
-    FamilyPages(package=__name__, title="prototypes", folder="prototypes/", write=write, block=block)
+    FamilyPages(package=__name__, title="prototypes", folder="prototypes/", write=write, block=block, findings=of_all)
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xvcore.prototypes.pages.class_tests import Foremost, RunPrototypes
 from xvcore.prototypes.pages.prototype_pages import Shown
 from xvcore.report.chapters import Entry
 from xvcore.report.class_pages import Image, Row
@@ -85,7 +86,8 @@ class ClassPrototypes:
     unreadable : as (image id, what, error)
     weights : rows of ``prototype_weights``, those that add most to the class's images first
     active : mean number of active prototypes of a decision
-    shown : the prototypes that have pages
+    removals : rows of ``prototype_removals``
+    tests : what all classes of the run tell about this one
     size : height and width of the network's input in pixels
     """
 
@@ -94,20 +96,39 @@ class ClassPrototypes:
     unreadable: tuple[tuple[str, str, str], ...] = ()
     weights: tuple[Row, ...] = ()
     active: float | None = None
-    shown: Mapping[int, Shown] = field(default_factory=dict)
+    removals: tuple[Row, ...] = ()
+    tests: RunPrototypes = field(default_factory=RunPrototypes)
     size: tuple[int, int] = (224, 224)
 
+    @property
+    def shown(self) -> Mapping[int, Shown]:
+        """The prototypes that have pages."""
+        return self.tests.shown
 
-def changing(store: Store, entry: Entry, shown: Mapping[str, Mapping[int, Shown]]) -> list[Any]:
+    @property
+    def tested(self) -> Sequence[Foremost]:
+        """The prototypes with the largest weights for the class that have patches."""
+        return self.tests.foremost.get(self.entry.class_id, ())
+
+    @property
+    def falls(self) -> Mapping[str, Row]:
+        """Of the images that were measured how far the predicted logit falls, by image."""
+        return {str(row["image_id"]): row for row in self.removals}
+
+
+def changing(store: Store, entry: Entry, runs: Mapping[str, RunPrototypes]) -> list[Any]:
     """Return what may change without the class being run again: weights and patches are gathered over all classes."""
     weights = records(class_rows(store, entry, "prototype_weights", WEIGHT_COLUMNS))
+    tests = runs[entry.network.run_id]
     return [
         [[str(value) for value in row.values()] for row in weights],
-        {str(number): each.digest for number, each in shown[entry.network.run_id].items()},
+        {str(number): each.digest for number, each in tests.shown.items()},
+        [str(each) for each in tests.foremost.get(entry.class_id, ())],
+        [str(row) for row in records(class_rows(store, entry, "prototype_removals"))],
     ]
 
 
-def read_prototypes(store: Store, entry: Entry, shown: Mapping[str, Mapping[int, Shown]]) -> ClassPrototypes:
+def read_prototypes(store: Store, entry: Entry, runs: Mapping[str, RunPrototypes]) -> ClassPrototypes:
     """Return what a class's tables hold; tables that are not there are empty.
 
     Raises
@@ -138,6 +159,7 @@ def read_prototypes(store: Store, entry: Entry, shown: Mapping[str, Mapping[int,
         tuple((str(row["image_id"]), "image", str(row["error"])) for row in predictions if row["error"]),
         tuple(sorted(weights, key=lambda row: -abs(float(row["mean_contribution"])))),
         mean(own["n_active"]) if len(own) else None,
-        shown[entry.network.run_id],
+        tuple(records(class_rows(store, entry, "prototype_removals"))),
+        runs[entry.network.run_id],
         entry.network.input_size,
     )

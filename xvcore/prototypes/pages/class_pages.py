@@ -3,8 +3,10 @@
 from typing import Any, ClassVar
 
 from xvcore.prototypes.pages.class_data import ClassPrototypes, DecidedImage
+from xvcore.prototypes.pages.findings import of_class
 from xvcore.prototypes.settings import Prototypes
 from xvcore.report.class_pages import ClassWriter, Drawn, Face
+from xvcore.report.findings import Told
 
 N_ROWS, N_THUMBS = 24, 6
 """Prototypes on the page of a class, and on the first page."""
@@ -28,6 +30,10 @@ class PrototypeWriter(ClassWriter[ClassPrototypes, Drawn]):
         """Return the decisions."""
         return {"decisions": image.decisions}
 
+    def findings(self) -> list[Told]:
+        """Return what the strongest prototype is worth, and whose patches and which parts prototypes have."""
+        return of_class(self.data, self.topic.class_name)
+
     def card(self, drawn: Drawn) -> dict[str, Any]:
         """Return the first prototypes with a patch each, and how many a decision takes."""
         shown = self.data.shown
@@ -38,6 +44,14 @@ class PrototypeWriter(ClassWriter[ClassPrototypes, Drawn]):
             "patches": patches,
             "prototypes": best,
             "active": self.data.active,
+            "n_tested": len(self.data.tested),
+            "falls": [[float(row["fall"]), float(row["random_fall"])] for row in self.data.removals],
+            "needed": {
+                image.image_id: int(taken.row["n_needed"])
+                for image in self.data.images
+                for taken in image.decisions
+                if taken.row["target_kind"] == "label"
+            },
             "n_images": len(self.data.images),
             "n_errors": len(self.data.unreadable),
         }

@@ -1,4 +1,4 @@
-"""What all classes together tell: prototype_scans, …_decisions → prototypes, prototype_weights, …_parts, …_measures."""
+"""What all classes tell: prototype_scans, …_decisions → prototypes, …_weights, …_parts, …_removals, …_measures."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -184,9 +184,10 @@ def _parts(found_in: _Found, strongest: dict[str, StrongestPatches]) -> None:
 def _measures(run: Run[Prototypes], network: InfoDisent, done: list[str]) -> None:
     """Write what is measured on some images of all classes."""
     share = max(1, -(-run.settings.n_measured // len(done)))
-    seen = torch.cat([pictures(run, each, sorted(passed_images(run, each))[:share]) for each in done])
-    seen = seen[: run.settings.n_measured]
-    plain, turned, top, other = [], [], [], []
+    named = [(each, name) for each in done for name in sorted(passed_images(run, each))[:share]]
+    named = named[: run.settings.n_measured]
+    seen = torch.cat([pictures(run, each, [name for of, name in named if of == each]) for each in done])
+    plain, turned, top, other, shown = [], [], [], [], []
     generator = torch.Generator().manual_seed(run.settings.seed)
     boxes = network.feature_map.boxes(*run.size).flatten(0, 1)
     for images in seen.split(run.spec.batch_size):
@@ -196,6 +197,7 @@ def _measures(run: Run[Prototypes], network: InfoDisent, done: list[str]) -> Non
             turned.append(network.head.turned(maps).cpu())
             targets = decision.logits.argmax(dim=1)
             strongest = decision.contributions(targets).argmax(dim=1)[:, None]
+            shown.append(torch.cat([targets[:, None], strongest], dim=1).cpu())
             is_positive = decision.values.gather(1, strongest) >= 0
             places = torch.where(
                 is_positive,
@@ -209,6 +211,8 @@ def _measures(run: Run[Prototypes], network: InfoDisent, done: list[str]) -> Non
                 random = torch.randint(len(boxes), (len(images),), generator=generator)
                 draws.append(before - _scores(run, covered(images, boxes[random]), targets))
             other.append(torch.stack(draws).mean(dim=0))
+    falls = zip(named, torch.cat(shown).tolist(), torch.cat(top).tolist(), torch.cat(other).tolist(), strict=True)
+    _removals(run, done, list(falls))
     before, after = torch.cat(plain), torch.cat(turned)
     decisions = pd.concat([run.store.read("prototype_decisions", run.run_id, each) for each in done])
     parts = {
@@ -234,6 +238,26 @@ def _measures(run: Run[Prototypes], network: InfoDisent, done: list[str]) -> Non
         keys = {"run_id": run.run_id, "model": run.classifier.name, "measure": name}
         row = {**keys, "description": MEASURES[name], "value": value, "control": control, "n": number}
         run.store.write("prototype_measures", run.run_id, name, [row])
+
+
+def _removals(
+    run: Run[Prototypes], done: list[str], falls: list[tuple[tuple[str, str], list[int], float, float]]
+) -> None:
+    """Write of each measured image, given class, name, output and prototype, how far its logit falls."""
+    for class_id in done:
+        rows = [
+            {
+                **run.keys(class_id),
+                "image_id": name,
+                "target_idx": target,
+                "prototype": prototype,
+                "fall": fall,
+                "random_fall": random_fall,
+            }
+            for (of_class, name), (target, prototype), fall, random_fall in falls
+            if of_class == class_id
+        ]
+        run.store.write("prototype_removals", run.run_id, class_id, rows)
 
 
 def _scores(run: Run[Prototypes], images: Tensor, targets: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from scipy.special import logsumexp
-from scipy.stats import binomtest
 
 Maps = Float[np.ndarray, "features rows columns"]
 Boxes = Float[np.ndarray, "boxes 4"]
@@ -155,12 +154,6 @@ class Stack:
 def log_loss(scores: Scores, labels: Labels) -> Float[np.ndarray, " images"]:
     """Return the negative logarithm of the probability of each label."""
     return np.asarray(logsumexp(scores, axis=1) - scores[np.arange(len(labels)), labels])
-
-
-def mcnemar(before: Bool[np.ndarray, " images"], after: Bool[np.ndarray, " images"]) -> float:
-    """Return how likely chance turns as uneven a share of the changed answers right (exact, two-sided; 1 of none)."""
-    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
 def folds(labels: Labels, number: int, generator: np.random.Generator) -> Int[np.ndarray, " images"]:

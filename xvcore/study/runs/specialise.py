@@ -16,6 +16,7 @@ from xvcore.comparison.method.resampling import mean_of
 from xvcore.data import Batch, Dataset, load_batches, manifest, open_dataset
 from xvcore.errors import ParameterError
 from xvcore.ops.feature_layers import last_maps, tapped
+from xvcore.ops.mcnemar import mcnemar
 from xvcore.query import table
 from xvcore.runs.images import COPY, batches, records
 from xvcore.runs.run import Run
@@ -27,7 +28,6 @@ from xvcore.study.method.specialise import (
     discriminants,
     folds,
     log_loss,
-    mcnemar,
 )
 from xvcore.study.runs.build import judged_runs
 from xvcore.study.runs.reopened import reopened
@@ -400,13 +400,14 @@ class _Specialisation:
 
 def _gain(before: np.ndarray, after: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
     right, now = (scores.argmax(axis=1) == labels for scores in (before, after))
+    n_gained, n_lost = int((now & ~right).sum()), int((right & ~now).sum())
     return {
         "accuracy_alone": float(right.mean()),
         "accuracy": float(now.mean()),
         **_difference("gain", now, right, seed),
-        "n_gained": int((now & ~right).sum()),
-        "n_lost": int((right & ~now).sum()),
-        "p_value": mcnemar(right, now),
+        "n_gained": n_gained,
+        "n_lost": n_lost,
+        "p_value": mcnemar(n_gained, n_lost),
     }
 
 

@@ -9,9 +9,9 @@ from xvcore.report.class_pages import ClassWriter, Drawn
 from xvcore.report.comparison import Comparison
 from xvcore.report.draft import Cards
 from xvcore.report.family import of_classes
-from xvcore.report.findings import LEVEL, Finding, Told, p_words, told
+from xvcore.report.findings import LEVEL, Finding, Told, told
 from xvcore.report.renderer import Renderer
-from xvcore.report.wording import count, decimal, plural
+from xvcore.report.wording import count, decimal, p_words, plural
 from xvcore.store import Store
 from xvcore.units.pages.class_data import ClassUnits, Responding
 from xvcore.units.settings import TopUnits

@@ -8,8 +8,8 @@ from xvcore.report.chapters import Network, Section
 from xvcore.report.class_pages import Row
 from xvcore.report.draft import Cards
 from xvcore.report.family import of_classes
-from xvcore.report.findings import LEVEL, Finding, Told, more_often, p_words, repeated, surest, told
-from xvcore.report.wording import decimal, percent, plural
+from xvcore.report.findings import LEVEL, Finding, Told, more_often, repeated, surest, told
+from xvcore.report.wording import decimal, p_words, percent, plural
 from xvcore.visual_summaries.pages.class_data import ClassData, Cluster
 
 JOINT = "median share of the probability that is lost without all summaries"
