@@ -12,6 +12,8 @@ from analysis_runs import NARROW, WIDE, complete, spec
 from read_pages import Page, crawl, pages_of, reached, state
 
 from xvcore.analyses.compare import compare
+from xvcore.analyses.pages.class_page import ClassPage
+from xvcore.analyses.pages.owner_page import OwnerPage
 from xvcore.analyses.runs.occlusion import maps
 from xvcore.query import table
 from xvcore.report import build
@@ -84,7 +86,7 @@ def test_a_file_holds_all_rows_of_its_table(owners, site):
     store = Store(owners[0])
     run_id = next(run for run in store.runs()["run_id"] if "narrow-scrambling" in run)
     rows = table(store, "scrambling", run_id=run_id)
-    (file,) = (site / "analyses" / "scrambling" / "partbirds_narrow").glob("*scrambling.csv")
+    (file,) = (site / "analyses" / "scrambling" / "partbirds_narrow").glob("~index/scrambling.csv")
     read = list(csv.DictReader(io.StringIO(file.read_text())))
     assert [row["image_id"] for row in read] == list(rows["image_id"])
     assert [float(row["prob_target"]) for row in read] == pytest.approx(list(rows["prob_target"]))
@@ -143,6 +145,44 @@ def test_a_map_of_what_is_lost_is_red_there():
     assert lost.values.tolist() == [[0.5, -0.25]]
     assert share.values.tolist() == [[0.75, -0.5]]
     assert lost.box == share.box == (0.0, 8.0, 16.0, 8.0)
+
+
+def test_what_is_unchanged_is_not_made_again(tmp_path, monkeypatch):
+    run = complete(spec(tmp_path / "store", "occlusion"))
+    folder = build(run.store, tmp_path / "site", picture_of=picture_of).parent
+    before, read = state(folder), []
+    monkeypatch.setattr(OwnerPage, "_written", lambda self, _inputs: read.append(self.owner.page))
+    monkeypatch.setattr(ClassPage, "_written", lambda self, _inputs: read.append(self.entry.page))
+    build(run.store, folder, picture_of=picture_of)
+    assert (state(folder), read) == (before, [])
+
+
+def test_what_is_gone_is_made_again_and_what_is_no_more_goes(tmp_path):
+    run = complete(spec(tmp_path / "store", "occlusion"))
+    folder = build(run.store, tmp_path / "site", picture_of=picture_of).parent
+    before = {path: content for path, (_, content) in state(folder).items()}
+    network = folder / "analyses" / "occlusion" / "partbirds_narrow"
+    (network / "index.html").unlink()
+    (network / "~index" / "occlusion.csv").unlink()
+    for picture in [*network.glob("*/pictures/*"), *folder.glob("pictures/**/*.jpg")]:
+        picture.unlink()
+    build(run.store, folder, picture_of=picture_of)
+    assert {path: content for path, (_, content) in state(folder).items()} == before
+
+
+def test_another_network_changes_the_pages_that_name_it(tmp_path):
+    store = tmp_path / "store"
+    first = complete(spec(store, "scrambling"))
+    folder = build(Store(store), tmp_path / "site").parent
+    page = folder / "analyses" / "scrambling" / "partbirds_narrow" / "index.html"
+    assert "partbirds_wide" not in page.read_text()
+    compare([first, complete(spec(store, "scrambling", WIDE))])
+    build(Store(store), folder)
+    assert "partbirds_wide" in page.read_text()
+    assert state(folder) == state(build(Store(store), folder).parent)
+    fresh = build(Store(store), tmp_path / "fresh").parent
+    files = {path.relative_to(folder): content for path, (_, content) in state(folder).items()}
+    assert files == {path.relative_to(fresh): content for path, (_, content) in state(fresh).items()}
 
 
 def test_building_again_changes_nothing(owners, site):

@@ -115,6 +115,12 @@ def test_summaries_parts_drops_and_counts_of_a_class_agree(done) -> None:
     assert sorted(accepted["greedy_rank"]) == list(range(1, n + 1))
     drops = opened.read("summary_drops", run_id, class_id)
     assert drops["kind"].value_counts().to_dict() == ({"alone": n, "greedy": n, "joint": 1} if n else {})
+    regions = opened.read("regions", run_id, class_id)
+    asked = regions[regions["prob_drop"].notna()]
+    assert asked["random_drop"].notna().all()
+    alone = drops[drops["kind"] == "alone"].set_index("cluster_id")["prob_drop"]
+    assert asked.groupby("cluster_id")["prob_drop"].median().to_dict() == pytest.approx(alone.to_dict())
+    assert not asked.duplicated(["cluster_id", "image_id"]).any()
     if n:
         last = drops[drops["kind"] == "greedy"].sort_values("step").iloc[-1]
         joint = drops[drops["kind"] == "joint"].iloc[0]

@@ -68,6 +68,14 @@ def test_the_joint_drop_of_one_is_its_causal_drop(classifier):
     assert values == pytest.approx([expected] * 4, abs=1e-6)
 
 
+def test_what_is_lost_is_the_median_of_what_single_images_lose(classifier):
+    found = drops(classifier, boxes([LEFT, NONE, LEFT, LEFT], [(2.0, 2.0, 28.0, 12.0)] * 4), 4)
+    for each, images_with in zip((*found.alone, found.joint), ([0, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3]), strict=True):
+        assert [image.image for image in each.of_images] == images_with
+        assert np.median([image.drop for image in each.of_images]) == each.drop
+    assert all(image.random < image.drop for image in found.joint.of_images)
+
+
 def test_without_a_region_nothing_is_lost(classifier):
     assert drops(classifier, torch.zeros(0, 3, 4), 3).joint.drop == 0
     found = drops(classifier, boxes([NONE, NONE], [LEFT, NONE]), 2)

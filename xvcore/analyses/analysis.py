@@ -7,7 +7,7 @@ writes the rows of a class; what concerns all classes, or several networks, is d
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ class Results:
     ----------
     runs : one a network, in the order of the request
     class_ids : sorted
+    made : what the analysis's ``join`` returned, by table; figures and findings need not work it out again
     """
 
     runs: tuple[Run[Any], ...]
     class_ids: tuple[str, ...]
+    made: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def settings(self) -> Any:

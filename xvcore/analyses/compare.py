@@ -55,7 +55,9 @@ def compare(runs: Sequence[Run[Any]]) -> str:
     is_enough, is_published = len(runs) >= analysis.least_networks, store.is_published(owner)
     store.withdraw(owner)
     if is_enough:
-        for table, frame in (analysis.join(results) if analysis.join else {}).items():
+        if analysis.join:
+            results = dataclasses.replace(results, made=analysis.join(results))
+        for table, frame in results.made.items():
             _write_shards(runs, owner, table, records(frame))
         figures = [_drawn(figure) for figure in analysis.figures(results)]
         _write_shards(runs, owner, "figures", figures)

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -362,12 +362,22 @@ class _Pages:
     def _is_whole(self, stamp: Mapping[str, Any]) -> bool:
         """Say whether pages could not be better now: tables were readable, and pictures are there or still lost."""
         pictures = [image["picture"] for image in stamp["images"].values() if image["picture"] is not None]
-        if stamp["card"]["problem"] or not all(map(self.draft.site.has, pictures)):
-            return False
-        lost, picture_of = stamp["lost"], self.draft.picture_of
-        return (
-            lost is None or picture_of is None or picture_of(self.entry.network.run, lost, self.entry.class_id) is None
-        )
+        return not stamp["card"]["problem"] and are_all_there(self.draft, self.entry, pictures, stamp["lost"])
+
+
+def are_all_there(draft: Draft, entry: Entry, pictures: Iterable[str], lost: str | None) -> bool:
+    """Say whether the originals that a class's pages show are in the site, and one that was lost still is.
+
+    Parameters
+    ----------
+    draft : where to
+    entry : the class and the network
+    pictures : paths of those shown
+    lost : an image whose original there was none of; None where there was no such
+    """
+    if not all(map(draft.site.has, pictures)):
+        return False
+    return lost is None or draft.picture_of is None or draft.picture_of(entry.network.run, lost, entry.class_id) is None
 
 
 def related_to(chapter: Chapter, section: Section) -> dict[str, list[tuple[str, Entry]]]:

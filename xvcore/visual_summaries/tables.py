@@ -143,6 +143,16 @@ declare(
             flag("is_exemplar", "whether the cluster is built around it"),
             real("sim_exemplar", "similarity to the cluster's exemplar", nullable=True),
             flag("kept", "whether it agrees with the summary after alignment", nullable=True),
+            real(
+                "prob_drop",
+                "of a region that stands for an accepted summary in its image, the relative drop without it alone",
+                nullable=True,
+            ),
+            real(
+                "random_drop",
+                "median of the same without a region of its size at random places in the image",
+                nullable=True,
+            ),
             picture("crop", "the region's pixels"),
         ),
         grain=("run_id", "class_id", "region_id"),

@@ -6,6 +6,8 @@ from typing import Any
 from xvcore.analyses.analysis import analyses
 from xvcore.analyses.pages.class_page import ClassPage
 from xvcore.analyses.pages.owner_page import OwnerPage, owners_of
+from xvcore.evidence.settings import PatchEvidence
+from xvcore.keys import digest
 from xvcore.report.chapters import Chapter, Section
 from xvcore.report.class_pages import neighbours_of, related_to
 from xvcore.report.draft import Cards, Draft
@@ -22,7 +24,7 @@ def write(draft: Draft, chapter: Chapter, section: Section) -> None:
     """Write the pages of an analysis: of each network, and of those that were compared."""
     owners = owners_of(draft.store, section)
     elsewhere = related_to(chapter, section)
-    code = digest_of_code(__name__)
+    code = digest([digest_of_code(__name__), digest_of_code(families[PatchEvidence.method].package)], 16)
     for owner in owners:
         draft.cards[owner.page] = OwnerPage(draft, chapter, section, owner, owners, elsewhere, code).write()
     around = neighbours_of(section)

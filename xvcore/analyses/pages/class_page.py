@@ -1,6 +1,7 @@
 """The page of a class in an analysis that makes maps: each map over its image, one scale for all maps of a kind."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from xvcore.analyses.analysis import MapOver, analyses
 from xvcore.errors import StoreError
 from xvcore.keys import digest
 from xvcore.report.chapters import Entry, Neighbours, Topic
-from xvcore.report.class_pages import Related
+from xvcore.report.class_pages import Related, are_all_there
 from xvcore.report.draft import Draft
 from xvcore.report.family import families
 from xvcore.report.names import image_names
@@ -34,6 +35,11 @@ class ClassPage:
     neighbours : the classes before and after
     related : what others have of the class
     code : digest of what makes the pages
+
+    Notes
+    -----
+    A page is written anew unless it is still right, as those of families are: rows of a class do not change without
+    its record.
     """
 
     draft: Draft
@@ -45,7 +51,28 @@ class ClassPage:
     code: str
 
     def write(self) -> None:
-        """Write the page with its pictures, and remove those of an earlier time."""
+        """Write the page with its pictures, and remove those of an earlier time; nothing where all is still right."""
+        inputs = self._inputs()
+        stamp = self.draft.site.stamp(self.entry.folder)
+        if stamp.get("inputs") != inputs or not self._is_whole(stamp):
+            stamp = self._written(inputs)
+        shown = self.draft.shown.setdefault(shared_folder(self.entry.network.run, self.topic.name), set())
+        shown.update(stamp["pictures"])
+
+    def _inputs(self) -> str:
+        """Return a digest of what decides the page."""
+        network = self.entry.network
+        tabs = [(title, each.page, each.network.title, each.network.colour) for title, each in self.related]
+        tabs += [("", each.page, each.network.title, each.network.colour) for each in self.topic.entries]
+        facts = [self.topic.class_name, network.title, network.run_id, network.colour, self.neighbours, tabs]
+        record = sorted(self.entry.record.items())
+        return digest(str([self.code, facts, record, self.draft.picture_of is not None]), 16)
+
+    def _is_whole(self, stamp: Mapping[str, Any]) -> bool:
+        return not stamp["problem"] and are_all_there(self.draft, self.entry, stamp["pictures"], stamp["lost"])
+
+    def _written(self, inputs: str) -> dict[str, Any]:
+        """Return the stamp of the page."""
         problem = None
         try:
             maps, predictions = self._read()
@@ -60,8 +87,6 @@ class ClassPage:
             for row in predictions
             if (image_id := str(row["image_id"])) in looked_at
         }
-        shown = self.draft.shown.setdefault(shared_folder(self.entry.network.run, self.topic.name), set())
-        shown.update(path for path in pictures.values() if path)
         kinds = list(dict.fromkeys(each.title for each in maps))
         limits = {kind: max(float(np.abs(each.values).max()) for each in maps if each.title == kind) for kind in kinds}
         layers: dict[str, dict[str, tuple[Layer, str]]] = {}
@@ -91,8 +116,15 @@ class ClassPage:
         )
         self.draft.site.write(self.entry.page, text)
         files = [self.entry.page, *(layer.file for found in layers.values() for layer, _ in found.values())]
-        stamp = {"inputs": digest(text, 16)}
+        lost = [image_id for image_id, path in pictures.items() if path is None]
+        stamp = {
+            "inputs": inputs,
+            "problem": problem,
+            "lost": lost[0] if lost else None,
+            "pictures": [path for path in pictures.values() if path],
+        }
         self.draft.site.seal(self.entry.folder, stamp, {path.removeprefix(f"{self.entry.folder}/") for path in files})
+        return stamp
 
     def _read(self) -> tuple[list[MapOver], list[dict[str, Any]]]:
         analysis, store = analyses[self.method], self.draft.store

@@ -9,6 +9,7 @@ import pandas as pd
 
 from xvcore.analyses.analysis import analyses
 from xvcore.errors import StoreError
+from xvcore.keys import digest
 from xvcore.query import table
 from xvcore.report.chapters import Chapter, Entry, Network, Section, Topic
 from xvcore.report.class_pages import Related
@@ -39,17 +40,25 @@ class Owner:
     run_id : that figures, findings and joined tables carry: the run's, or that of a comparison
     networks : whose
     page : its address
+    made_of : digest of what its figures, findings and joined tables were made of; empty as long as there are none
     """
 
     run_id: str
     networks: tuple[Network, ...]
     page: str
+    made_of: str
 
     @property
     def title(self) -> str:
         """The names of the networks."""
         titles = [network.title for network in self.networks]
         return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+    @property
+    def folder(self) -> str:
+        """Of the files beside its page; no page has such a name."""
+        folder, _, name = self.page.removesuffix(".html").rpartition("/")
+        return f"{folder}/~{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +94,13 @@ def owners_of(store: Store, section: Section) -> tuple[Owner, ...]:
         of_runs = [str(row["of_run"]) for row in sorted(rows, key=lambda row: int(row["position"]))]
         if run_id not in by_run and by_run.keys() >= set(of_runs):
             networks = tuple(by_run[each] for each in of_runs)
-            compared.append(Owner(run_id, networks, f"{folder}compare/{page_name(run_id)}.html"))
+            page = f"{folder}compare/{page_name(run_id)}.html"
+            compared.append(Owner(run_id, networks, page, digest(rows)))
     compared.sort(key=lambda owner: (-len(owner.networks), owner.title))
-    alone = [Owner(each.run_id, (each,), f"{each.folder}/index.html") for each in section.networks]
+    alone = [
+        Owner(each.run_id, (each,), f"{each.folder}/index.html", digest(members.get(each.run_id, [])))
+        for each in section.networks
+    ]
     return (*compared, *alone)
 
 
@@ -114,7 +127,29 @@ class OwnerPage:
     code: str
 
     def write(self) -> dict[str, Any]:
-        """Write the page with its files, and return its card."""
+        """Write the page with its files unless they are still right, and return its card."""
+        inputs = self._inputs()
+        stamp = self.draft.site.stamp(self.owner.folder)
+        is_right = stamp.get("inputs") == inputs and not stamp["card"]["problem"]
+        if is_right and self.draft.site.begins_with(self.owner.page, f'content="{inputs}"'):
+            return dict(stamp["card"])
+        return self._written(inputs)
+
+    def _inputs(self) -> str:
+        """Return a digest of what decides the page."""
+        shown = [(each.title, each.colour, each.run_id, each.run["status"]) for each in self.owner.networks]
+        classes = [
+            (topic.class_name, [(each.status, sorted(each.record.items())) for each in entries],
+             [(title, each.page, each.network.title, each.network.colour) for title, each in self._related(topic)])
+            for topic, entries in self._classes()
+        ]  # fmt: skip
+        owners = [(each.page, each.title) for each in self.owners]
+        analysis = analyses[self.section.method]
+        facts = [self.chapter.dataset, self.chapter.split, self.owner.made_of, analysis.summary]
+        facts += [str(SCHEMAS[name].columns) for name in analysis.tables]
+        return digest(str([self.code, facts, shown, owners, classes]), 16)
+
+    def _written(self, inputs: str) -> dict[str, Any]:
         problem, findings, figures, tables = None, [], [], []
         try:
             findings = records(table(self.draft.store, "findings", run_id=self.owner.run_id))
@@ -127,7 +162,7 @@ class OwnerPage:
         text = self.draft.renderer.render(
             f"{self.section.method}/owner.html",
             self.owner.page,
-            inputs=self.code,
+            inputs=inputs,
             method=self.section.method,
             words=families[self.section.method].title,
             summary=analysis.summary,
@@ -142,13 +177,16 @@ class OwnerPage:
             problem=problem,
         )
         self.draft.site.write(self.owner.page, text)
-        return {
+        card = {
             "page": self.owner.page,
             "title": self.owner.title,
             "n_networks": len(self.owner.networks),
             "findings": findings,
             "problem": problem,
         }
+        files = {shown.file.removeprefix(f"{self.owner.folder}/") for shown in tables if shown.file}
+        self.draft.site.seal(self.owner.folder, {"inputs": inputs, "card": card}, files)
+        return card
 
     def _classes(self) -> Iterator[tuple[Topic, list[Entry]]]:
         """Yield the classes that the page is about, and what became of them."""
@@ -181,7 +219,7 @@ class OwnerPage:
             columns = tuple(schema[column] for column in frame.columns if _is_told(schema[column], frame[column]))
             file = None
             if len(frame) <= MOST_ROWS:
-                file = f"{self.owner.page.removesuffix('.html')}.{page_name(name)}.csv"
+                file = f"{self.owner.folder}/{page_name(name)}.csv"
                 self.draft.site.write(file, csv_of(frame))
             yield Shown(name, schema.description, columns, records(frame[:MOST_SHOWN]), len(frame), file)
 

@@ -43,7 +43,7 @@ def figures(results: Results) -> Iterator[Figure]:
 
 def findings(results: Results) -> Iterator[Finding]:
     """Say of each two networks whether they fail on the same images; the interval is that of large samples."""
-    for row in records(join(results)["error_consistency"]):
+    for row in records(results.made["error_consistency"]):
         kappa, n = row["kappa"], row["n_images"]
         if kappa is None or not n or row["expected"] >= 1:
             continue

@@ -78,14 +78,14 @@ def join(results: Results) -> Mapping[str, pd.DataFrame]:
 
 def figures(results: Results) -> Iterator[Figure]:
     """Draw how far the units of each layer are from their final state, and how many jumped, by checkpoint."""
-    moved = movement(join(results)["evolution"])
+    moved = movement(results.made["evolution"])
     for value, title in TITLES.items():
         yield Figure(value, title, partial(_chart, moved, results.models, value))
 
 
 def findings(results: Results) -> Iterator[Finding]:
     """Say when the units of the first and of the last layer have come near their final state; no sample, all units."""
-    moved = movement(join(results)["evolution"])
+    moved = movement(results.made["evolution"])
     layers = list(dict.fromkeys(moved["layer"]))
     for layer in dict.fromkeys((layers[0], layers[-1])):
         rows = moved[moved["layer"] == layer].sort_values("checkpoint")

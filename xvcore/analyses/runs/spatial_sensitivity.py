@@ -89,7 +89,7 @@ def findings(results: Results) -> Iterator[Finding]:
         how = f"A removed square costs {model} more {side}"
         how = how if told.holds else f"{model} is not seen to depend more on the middle of the image or on its border"
         yield told.saying(f"{how}: a difference of {found.words} logits ({plural(found.n, 'image')}).")
-    pairs = join(results)["spatial_agreement"]
+    pairs = results.made["spatial_agreement"]
     for (a, b), rows in pairs.groupby(["model_a", "model_b"], sort=False):
         found = mean(rows["correlation"].to_numpy(float))
         told = Finding.of(f"{a} + {b}", "rank correlation of the losses by place", found, 0.0)
@@ -110,7 +110,7 @@ def _maps(results: Results, title: str) -> str:
 
 
 def _agreement(results: Results) -> str:
-    table = join(results)["spatial_agreement"]
+    table = results.made["spatial_agreement"]
     series = []
     for (a, b), pairs in table.groupby(["model_a", "model_b"]):
         values = np.sort(pairs["correlation"].dropna().to_numpy(float))[::-1]

@@ -198,6 +198,12 @@ class ClassEvidence:
         """Largest absolute value of the images' maps: the ends of the one scale that all have."""
         return max((each.limit for image in self.images for each in image.maps), default=0.0)
 
+    @cached_property
+    def against(self) -> list[tuple[EvidenceImage, Spot]]:
+        """The patch of each image that speaks loudest against the class, the loudest first; not every image has one."""
+        found = [(image, spot) for image in self.images if image.own for spot in image.own.strongest[1][:1]]
+        return sorted(found, key=lambda each: each[1].evidence)
+
     @property
     def grid(self) -> Grid | None:
         """Where the elements of the maps are."""

@@ -16,6 +16,8 @@ from xvcore.report.pictures import Layer, placed, signed
 from xvcore.report.wording import median
 
 N_THUMBS = 6
+N_AGAINST = 9
+"""Patches against the class on its page, as many as are kept of those for it."""
 ENLARGED = 4.0
 """CSS pixels a pixel of the input, where patches are small enough."""
 _WIDEST = 160.0
@@ -69,6 +71,7 @@ class EvidenceWriter(ClassWriter[ClassEvidence, Pictures]):
             "patches": [(origin, patches.get(origin, ())) for origin in ("class", "others")],
             "enlarged": _enlarged(every),
             "is_local": all(row["is_local"] for row in every),
+            "against": self.data.against[:N_AGAINST],
             "logit": _mean_of(self.data.logits),
         }
 

@@ -11,11 +11,12 @@ from xvcore.report.chapters import Network, Section
 from xvcore.report.draft import Cards
 from xvcore.report.family import of_classes
 from xvcore.report.findings import Finding, Told, mean, told
-from xvcore.report.wording import percent, plural
+from xvcore.report.wording import decimal, percent, plural
 
 PLACE_SHARE = 0.1
 """How much of the picture a place is, by number of patches."""
 LEAST_IMAGES = 3
+AGAINST = "share of the loudest patch for the class in the sum of it and the loudest against, sizes in logits"
 HALF = "share of the patches that holds half of the evidence for the class"
 PLACE = "share of the evidence of an image in the tenth of the picture where other images have most"
 DIFFERENCE = "difference of the shares of the patches that hold half of the evidence, over the same images"
@@ -54,7 +55,7 @@ def place_shares(maps: Sequence[np.ndarray]) -> list[float]:
 
 
 def of_class(data: ClassEvidence, class_name: str) -> list[Told]:
-    """Return in how few patches the evidence is, and whether it lies in the same place in all images.
+    """Return in how few patches the evidence is, whether it lies in one place, and how loud what speaks against it is.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def of_class(data: ClassEvidence, class_name: str) -> list[Told]:
     model, page = data.entry.network.title, data.entry.page
     values = list(halves(data).values())
     maps = [image.own for image in data.images if image.own is not None]
-    found = []
+    found: list[Told] = []
     if len(values) >= LEAST_IMAGES:
         share = mean(values)
         sentence = (
@@ -82,7 +83,23 @@ def of_class(data: ClassEvidence, class_name: str) -> list[Told]:
                 f"evidence of an image; {percent(chance)} if {model} looked anywhere ({plural(place.n, 'image')})."
             )
             found.append(told(Finding.of(model, PLACE, place, chance).saying(sentence), f"{page}#means"))
-    return found
+    return [*found, *_against(data, class_name)]
+
+
+def _against(data: ClassEvidence, class_name: str) -> list[Told]:
+    """Return which patch speaks loudest against the class, and whether the loudest for it is louder in an image."""
+    sides = [image.own.strongest for image in data.images if image.own is not None]
+    shares = mean([pro[0].evidence / (pro[0].evidence - con[0].evidence) for pro, con in sides if pro and con])
+    if shares.n < LEAST_IMAGES or shares.low is None:
+        return []
+    image, spot = data.against[0]
+    model, page = data.entry.network.title, data.entry.page
+    sentence = (
+        f"The patch that speaks loudest against {class_name} in {model} says {decimal(spot.evidence, 1)} logits, in "
+        f"{image.title}. Of the loudest for and the loudest against in an image, the one for has {shares.percent} of "
+        f"both together; 50\u202f% if they were as loud ({plural(shares.n, 'image')})."
+    )
+    return [told(Finding.of(model, AGAINST, shares, 0.5).saying(sentence), f"{page}#against")]
 
 
 def of_all(section: Section, cards: Cards) -> list[Told]:

@@ -20,6 +20,22 @@ SummaryBoxes = Float[Tensor, "summaries images 4"]
 
 
 @dataclass(frozen=True, slots=True)
+class ImageDrop:
+    """What the decision loses in one image without its regions.
+
+    Parameters
+    ----------
+    image : place of the image among those given
+    drop : relative drop of the probability
+    random : median of the same for regions of the same sizes at random places in the image
+    """
+
+    image: int
+    drop: float
+    random: float
+
+
+@dataclass(frozen=True, slots=True)
 class SetDrop:
     """What the decision loses without the regions of one or several summaries.
 
@@ -30,6 +46,7 @@ class SetDrop:
     p_value : how likely random regions would be to lose as much (:func:`rank_test`)
     n_images : images that have such a region
     area : median share of these images that the regions cover, 0 … 1
+    of_images : of each of these images
     """
 
     drop: float
@@ -37,6 +54,7 @@ class SetDrop:
     p_value: float
     n_images: int
     area: float
+    of_images: tuple[ImageDrop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +158,7 @@ class JointDrop:
             p_value=rank_test(own, random),
             n_images=len(images),
             area=_median(np.array([deletion.area(image, summaries) for image in images.tolist()])),
+            of_images=tuple(map(ImageDrop, images.tolist(), own.tolist(), np.median(random, axis=0).tolist())),
         )
 
 

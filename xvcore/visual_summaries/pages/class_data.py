@@ -66,6 +66,16 @@ class Region:
         return box_of(self.row)
 
     @property
+    def is_asked(self) -> bool:
+        """Whether it is known what is lost in its image without it alone, and without random regions."""
+        return self.row["prob_drop"] is not None and self.row["random_drop"] is not None
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether no more is lost in its image without it alone than without random regions of its size."""
+        return self.is_asked and self.row["prob_drop"] <= self.row["random_drop"]
+
+    @property
     def points(self) -> str:
         """The hull as SVG writes it."""
         return " ".join(f"{x},{y}" for x, y in self.corners)
@@ -82,12 +92,19 @@ class Cluster:
     shown : regions that make up the summary, the exemplar first
     others : regions that were put beside it and did not agree once aligned
     colour : 0 … 9 for a summary, -1 for a rejected cluster
+    asked : regions, one an image, of which it is known what is lost there without them
     """
 
     row: Row
     shown: tuple[Region, ...]
     others: tuple[Region, ...]
     colour: int
+    asked: tuple[Region, ...] = ()
+
+    @property
+    def contradicting(self) -> tuple[Region, ...]:
+        """The regions of images that contradict the summary, least lost first."""
+        return tuple(sorted((each for each in self.asked if each.contradicts), key=lambda each: each.row["prob_drop"]))
 
     @property
     def is_idle(self) -> bool:
@@ -338,7 +355,8 @@ def _clusters(rows: Sequence[Row], parts: Sequence[Row], regions: Mapping[int, R
         }
         kept = tuple(each for each in members if each.row["kept"])
         others = tuple(each for each in members if not each.row["kept"] and each.row["crop"] is not None)
-        found.append(Cluster(filled, kept, others, n_accepted % 10 if row["accepted"] else -1))
+        asked = tuple(each for each in members if each.is_asked)
+        found.append(Cluster(filled, kept, others, n_accepted % 10 if row["accepted"] else -1, asked))
         n_accepted += bool(row["accepted"])
     return tuple(found)
 

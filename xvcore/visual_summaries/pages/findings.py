@@ -34,6 +34,8 @@ def of_class(data: ClassData, class_name: str) -> list[Told]:
             f"of {class_name} in {plural(data.joint['n_images'], 'image')}; random regions as large take "
             f"{percent(data.joint['random_drop'])}"
         )
+        if len(data.summaries) == 1:
+            sentence += _contradicted(data.summaries[0])
         joint.append(told(_drop(model, JOINT, sentence, data.joint), f"{page}#summaries"))
     alone = {row["cluster_id"]: row for row in data.drops if row["kind"] == "alone" and row["p_value"] is not None}
     for number, cluster in enumerate(data.summaries, start=1):
@@ -43,6 +45,7 @@ def of_class(data: ClassData, class_name: str) -> list[Told]:
             sentence = (
                 f"{name} alone: {model} loses {percent(row['prob_drop'])} of {class_name} in "
                 f"{plural(row['n_images'], 'image')}, random regions as large take {percent(row['random_drop'])}"
+                f"{_contradicted(cluster)}"
             )
             of_summaries.append(told(_drop(model, ALONE, sentence, row), f"{page}#{cluster.anchor}"))
         part = _of_part(cluster, f"Summary {number} of {class_name} in the eyes of {model}", model)
@@ -83,6 +86,15 @@ def _told_of(section: Section, network: Network, cards: Cards) -> list[Told]:
 
 def _all(number: int) -> str:
     return "its only summary" if number == 1 else f"its {number} summaries together"
+
+
+def _contradicted(cluster: Cluster) -> str:
+    """Return how many images contradict a summary, and how many would if it were of no use to the network."""
+    if not cluster.asked:
+        return ""
+    n, n_against = len(cluster.asked), len(cluster.contradicting)
+    verb = "contradicts" if n_against == 1 else "contradict"
+    return f"; {n_against} of {plural(n, 'image')} {verb} it, {decimal(n / 2, 1)} by chance"
 
 
 def _drop(model: str, measure: str, sentence: str, row: Row) -> Finding:

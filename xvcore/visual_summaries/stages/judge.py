@@ -26,11 +26,13 @@ class Judgement:
     Parameters
     ----------
     of_cluster : further columns of ``clusters``, by number of the cluster
+    of_region : further columns of ``regions``, by place of the region among those of the class
     drops : rows of ``summary_drops``
     counts : rows of ``part_counts``
     """
 
     of_cluster: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    of_region: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     drops: Sequence[Mapping[str, Any]] = ()
     counts: Sequence[Mapping[str, Any]] = ()
 
@@ -86,6 +88,7 @@ def judge(
     samples = settings.count_interval(recount, n_images, seed=settings.seed)
     return Judgement(
         of_cluster=_of_cluster(run, summaries, parts.tolist(), drops),
+        of_region=_of_region(found, regions_of, drops),
         drops=_drop_rows(run, summaries, drops),
         counts=_count_rows(run, n_images, (len(summaries), len(set(parts.tolist()))), samples),
     )
@@ -112,6 +115,17 @@ def _of_cluster(
             "random_drop": alone.random,
             "above_random": run.settings.joint_drop.is_above_random(alone),
         }
+    return columns
+
+
+def _of_region(found: Loaded, regions_of: Sequence[Sequence[int]], drops: JointDrops) -> dict[int, dict[str, Any]]:
+    """Return what is lost in its image without each region that stands for a summary there."""
+    columns: dict[int, dict[str, Any]] = {}
+    for regions, alone in zip(regions_of, drops.alone, strict=True):
+        of_image = {each.image: each for each in alone.of_images}
+        for region in regions:
+            each = of_image[int(found.matches.image[region])]
+            columns[region] = {"prob_drop": each.drop, "random_drop": each.random}
     return columns
 
 

@@ -39,7 +39,8 @@ def summarise(run: Run[VisualSummaries], class_id: str, progress: Progress | Non
         judged = run.settings.coherence(found.images, found.matches, groups, run.settings.flow, progress)
         summaries = sorted(judged, key=_order)
         judgement = judge(run, class_id, found, groups, [each for each in summaries if each.accepted])
-        regions = records(_region_rows(found, groups, summaries))
+        of_regions = records(_region_rows(found, groups, summaries))
+        regions = [{**row, **judgement.of_region.get(place, {})} for place, row in enumerate(of_regions)]
         clusters = _cluster_rows(run, class_id, found, groups, summaries)
     tables: dict[str, Sequence[Mapping[str, Any]]] = {
         "regions": regions,
