@@ -80,6 +80,7 @@ def build(  # noqa: PLR0913
     read_plan(store, run_ids)  # what is asked for in vain leaves no folder
     with site.alone():
         chapters = read_plan(store, run_ids)
+        site.unseal_all()
         draft = Draft(store, site, Renderer(packages), picture_of, name_of, processes=processes)
         _write(draft, chapters, is_whole=run_ids is None)
         if state is not None and state == store.place.state() and not draft.unsettled:

@@ -300,7 +300,7 @@ class _OneClass:
         for entry in topic.entries:
             stamp = _Pages(draft, topic, entry, self.around[entry.folder], related, self.source).write()
             draft.cards[entry.folder] = stamp["card"]
-            if stamp["lost"] is not None or stamp["card"]["problem"]:
+            if stamp["card"]["problem"] or (draft.picture_of is not None and stamp["lost"] is not None):
                 draft.unsettled.add(entry.folder)
             sides.append(Side(entry, stamp["card"], stamp["images"]))
             stamps.append(stamp["inputs"])

@@ -114,6 +114,10 @@ class Site:
             return False
         return bool(stamp == {"inputs": inputs, "files": self._digest_of_names()})
 
+    def unseal_all(self) -> None:
+        """Take away what says from what all pages were made: they are about to be written."""
+        (self.folder / STAMP).unlink(missing_ok=True)
+
     def seal_all(self, inputs: str) -> None:
         """Write down what all pages were made from."""
         self.write(STAMP, json.dumps({"inputs": inputs, "files": self._digest_of_names()}))
