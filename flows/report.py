@@ -1,5 +1,6 @@
 """The pages of what a store holds."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ from xvcore.report import build
 from xvcore.runs.originals import Originals
 from xvcore.store import Store
 
+logger = logging.getLogger("flows.report")
+
 
 class ReportRequest(BaseModel):
     """A store, a folder for the pages, and which runs they show."""
@@ -22,17 +25,24 @@ class ReportRequest(BaseModel):
     out: Annotated[str, Field(description="Folder of the pages; empty = the one that the report site serves")] = ""
     runs: Annotated[list[str], Field(description="Ids of runs; empty = all of the store")] = []
 
+    @property
+    def asked(self) -> str:
+        """What is asked for, in words; the name of the flow run."""
+        return f"{f'{len(self.runs)} runs' if len(self.runs) > 1 else ''.join(self.runs) or 'all runs'} of {self.store}"
 
-@flow(name="write-report")
+
+@flow(name="write-report", flow_run_name="report · {request.asked}")
 def write_report(request: ReportRequest) -> str:
     """Write the static pages and return the path of the first; where a site serves them, leave a link to it.
 
     Args:
         request: store, folder of the pages and runs.
     """
+    out = Path(request.out or os.environ.get("XV_REPORT") or "xv-report")
+    logger.info("asked for: the pages of %s, into %s", request.asked, out)
     index = build(
         Store(request.store),
-        Path(request.out or os.environ.get("XV_REPORT") or "xv-report"),
+        out,
         run_ids=request.runs or None,
         picture_of=Originals(),
     )
