@@ -145,6 +145,7 @@ async def bootstrap(pool: str = POOL, pool_type: str = "process", job_template: 
         before = await _registered(client, pool)
         if set(before) == _keys(entries) and {each.version for each in before.values()} == {version()}:
             if pool == POOL:
+                await _offer(client, before)
                 await _make_automations(client)
             sys.stdout.write("deployments: unchanged\n")
             return
@@ -153,6 +154,7 @@ async def bootstrap(pool: str = POOL, pool_type: str = "process", job_template: 
         _check(entries, after)
         await _keep_active(client, before, after)
         if pool == POOL:
+            await _offer(client, after)
             await _make_automations(client)
     sys.stdout.write(f"deployments: {', '.join(sorted(_keys(entries)))} ({version()})\n")
 
@@ -233,6 +235,23 @@ async def _registered(client: "PrefectClient", pool: str) -> "dict[str, Deployme
     known = {entry["entrypoint"] for entry in deployments()}
     entries = await client.read_deployments()
     return {str(each.entrypoint): each for each in entries if each.entrypoint in known and each.work_pool_name == pool}
+
+
+async def _offer(client: "PrefectClient", registered: "dict[str, DeploymentResponse]") -> None:
+    """Offer in the forms what is known in the folder of the flow runs, see :mod:`flows.offers`; nothing without one."""
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    from flows.offers import offered, offers
+
+    folder = os.environ.get("XV_FOLDER")
+    if not folder:
+        return
+    known = offers(Path(folder))
+    for each in registered.values():
+        schema = each.parameter_openapi_schema or {}
+        filled = offered(schema, known)
+        if filled != schema:
+            await client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=filled))
 
 
 def _deploy(entries: list[dict[str, Any]]) -> None:

@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -46,12 +48,25 @@ def known(name: str) -> list[Fit]:
     path = _folder() / f"{digest([name, _versions()], 32)}.json"
     if path.exists():
         return [Fit(**each) for each in json.loads(path.read_text())]
-    found = list(fits(name))
+    with _unwarned():
+        found = list(fits(name))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}")
     beside.write_text(json.dumps([asdict(each) for each in found]))
     beside.replace(path)
     return found
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Pass over warnings about what a network returns: with random weights its scores say nothing."""
+    logger = logging.getLogger("xvcore.models")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _folder() -> Path:

@@ -1,5 +1,6 @@
 """The pages of what a store holds."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ from xvcore.data.loader import processors
 from xvcore.report import build
 from xvcore.runs.originals import Originals
 from xvcore.store import Store
+
+logger = logging.getLogger("flows.report")
 
 
 class ReportRequest(BaseModel):
@@ -27,17 +30,24 @@ class ReportRequest(BaseModel):
         Field(description="Processes that write pages, where there are many classes; none: one a core", ge=1, le=1024),
     ] = None
 
+    @property
+    def asked(self) -> str:
+        """What is asked for, in words; the name of the flow run."""
+        return f"{f'{len(self.runs)} runs' if len(self.runs) > 1 else ''.join(self.runs) or 'all runs'} of {self.store}"
 
-@flow(name="write-report")
+
+@flow(name="write-report", flow_run_name="report · {request.asked}")
 def write_report(request: ReportRequest) -> str:
     """Write the static pages and return the path of the first; where a site serves them, leave a link to it.
 
     Args:
         request: store, folder of the pages and runs.
     """
+    out = Path(request.out or os.environ.get("XV_REPORT") or "xv-report")
+    logger.info("asked for: the pages of %s, into %s", request.asked, out)
     index = build(
         Store(request.store),
-        Path(request.out or os.environ.get("XV_REPORT") or "xv-report"),
+        out,
         run_ids=request.runs or None,
         picture_of=Originals(),
         processes=request.processes or processors(),

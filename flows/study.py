@@ -1,5 +1,6 @@
 """A study as a flow: made of what a store holds, answers scored, subjects named and judged, networks specialised."""
 
+import logging
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from xvcore.study.settings import Judge, Specialise, Study
 if TYPE_CHECKING:
     import pandas as pd
 
+logger = logging.getLogger("flows.study")
 JudgeForm = form(Judge, "JudgeSettings")
 SpecialiseForm = form(Specialise, "SpecialiseSettings")
 StudyForm = form(Study, "StudySettings")
@@ -57,14 +59,20 @@ class StudyRequest(BaseModel):
     judge: Annotated[JudgeForm, Field(description="The machine that judges")] = JudgeForm()  # type: ignore[valid-type]
     specialise: Annotated[SpecialiseForm, Field(description="How networks are specialised")] = SpecialiseForm()  # type: ignore[valid-type]
 
+    @property
+    def asked(self) -> str:
+        """What is asked for, in words; the name of the flow run."""
+        return " · ".join(filter(None, [", ".join(self.steps), self.study, self.store]))
 
-@flow(name="study", flow_run_name="{request.store}")
+
+@flow(name="study", flow_run_name="study · {request.asked}")
 def study(request: StudyRequest) -> str:
     """Do the steps of a study in their order, and return its id; on a server a table shows what came of them.
 
     Args:
         request: store, steps, and every parameter of them.
     """
+    logger.info("asked for: %s, of the store %s", ", ".join(request.steps), request.store)
     if Step.SCORE in request.steps and not request.answers:
         raise ParameterError("answers is empty: name the files of answers that are to be scored")
     study_id = request.study or None

@@ -25,7 +25,9 @@ from flows.orchestration import PlainFlow
 from flows.up import HEARTBEAT_SECONDS
 from flows.up import POOL as POOL_OF_UP
 from flows.up import SHARDS as SHARDS_OF_UP
+from xvcore.data import open_dataset
 from xvcore.errors import XvError
+from xvcore.models import load, outputs_for
 
 pytestmark = pytest.mark.filterwarnings("default")
 IDENTITIES = {f"{flow}/{name}": uuid4() for flow, name in [("write-report", "report"), ("analyse", "analyse")]}
@@ -162,6 +164,17 @@ def test_no_healthy_run_is_called_crashed() -> None:
     silent = next(each for each in AUTOMATIONS if each.name == "xv-runs-that-fell-silent")
     assert silent.trigger.within.total_seconds() >= 3 * HEARTBEAT_SECONDS
     assert len({each.name for each in AUTOMATIONS}) == len(AUTOMATIONS)
+
+
+@pytest.mark.parametrize("name", [each for each in ENTRIES if issubclass(_request_type(_flow(each)), ClassesRequest)])
+def test_no_form_is_filled_in_with_the_class_map_of_a_data_set(name: str) -> None:
+    """It would stay when another data set is chosen: what outputs stand for is the networks' to say."""
+    request = _request_type(_flow(name)).model_validate(ENTRIES[name]["parameters"]["request"])
+    assert request.class_map == {}
+    dataset = open_dataset(request.dataset)
+    for model in request.models:
+        if "RUN" not in model:  # of prototypes, which somebody has to train first
+            assert sorted(outputs_for(load(model), dataset.classes, {}).values()) == list(range(len(dataset.classes)))
 
 
 def test_a_report_follows_every_complete_run() -> None:

@@ -8,6 +8,7 @@ from flows.analyse import AnalyseRequest, analyse
 from flows.classes import words_of
 from flows.commands import every
 from flows.families.summarise import COMMAND
+from xvcore.errors import StoreError
 from xvcore.parameters import replaced
 from xvcore.visual_summaries.settings import VisualSummaries
 
@@ -59,3 +60,24 @@ def test_the_parents_log_says_what_was_asked_for(tmp_path, caplog):
     (line,) = [each.getMessage() for each in caplog.records if each.getMessage().startswith("asked for: ")]
     assert line.startswith("asked for: accuracy (")
     assert f"of {fields['models'][0]} on {fields['dataset']}, 1 classes, 1 of them mapped to outputs" in line
+
+
+def test_the_flows_of_a_store_are_named_by_what_they_do_and_say_what_was_asked(tmp_path, caplog):
+    from flows.report import ReportRequest, write_report
+    from flows.study import StudyRequest, study
+
+    assert run_name(write_report) == "report · {request.asked}"
+    assert run_name(study) == "study · {request.asked}"
+    assert ReportRequest(store="s").asked == "all runs of s"
+    assert ReportRequest(store="s", runs=["a"]).asked == "a of s"
+    assert ReportRequest(store="s", runs=["a", "b"]).asked == "2 runs of s"
+    assert StudyRequest(store="s", steps=["build", "tag"]).asked == "build, tag · s"
+    assert StudyRequest(store="s", steps=["tag"], study="study-1").asked == "tag · study-1 · s"
+    store = str(tmp_path / "nothing")
+    with caplog.at_level(logging.INFO, logger="flows"), pytest.raises(StoreError):
+        write_report.fn(ReportRequest(store=store, out=str(tmp_path / "out")))
+    with caplog.at_level(logging.INFO, logger="flows"), pytest.raises(StoreError):
+        study.fn(StudyRequest(store=store, steps=["build"]))
+    said = [each.getMessage() for each in caplog.records]
+    assert f"asked for: the pages of all runs of {store}, into {tmp_path / 'out'}" in said
+    assert f"asked for: build, of the store {store}" in said

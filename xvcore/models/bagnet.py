@@ -28,8 +28,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xvcore.errors import ParameterError
-from xvcore.models.architecture import Architecture, PublishedWeights, architectures
+from xvcore.models.architecture import Architecture, Output, PublishedWeights, architectures
 from xvcore.models.labels import imagenet_outputs
+from xvcore.models.partbirds import OUTPUTS
 from xvcore.models.preprocessing import Preprocessing
 from xvcore.ops.full_precision import full_precision
 from xvcore.ops.patch_grid import PatchGrid
@@ -236,9 +237,9 @@ def build(n_classes: int, *, layout: Layout) -> BagNet:
 
 
 def _architecture(
-    name: str, layout: Layout, preprocessing: Preprocessing, n_classes: int, url: str = ""
+    name: str, layout: Layout, preprocessing: Preprocessing, outputs: tuple[Output, ...], url: str = ""
 ) -> Architecture:
-    outputs = imagenet_outputs() if n_classes == 1000 else ()
+    n_classes = len(outputs)
     weights = PublishedWeights("IMAGENET1K_BRENDEL", url, preprocessing, n_classes, outputs)
     published = {weights.name: weights} if url else {}
     make = partial(build, layout=layout)
@@ -247,11 +248,13 @@ def _architecture(
 
 for side, file in FILES.items():
     checked = f"{RELEASE}/{file}#sha256={file.partition('-')[2].partition('.')[0]}"
-    official = _architecture(f"bagnet{side}", Layout(side), Preprocessing(), 1000, checked)
+    official = _architecture(f"bagnet{side}", Layout(side), Preprocessing(), imagenet_outputs(), checked)
     architectures.register(official.name)(official)
     later = Layout(side, is_padded=True, stem_momentum=0.1, is_guarded=False)
-    architectures.register(f"bagnet{side}_v2")(_architecture(f"bagnet{side}_v2", later, Preprocessing(), 1000))
+    architectures.register(f"bagnet{side}_v2")(
+        _architecture(f"bagnet{side}_v2", later, Preprocessing(), imagenet_outputs())
+    )
     # Widths of whole multiples of eight: oneDNN of torch 2.15 breaks memory on narrower strided layers (channels last).
     small = Layout(side, 16, (8, 16, 24, 32), (1, 1, 2, 1), stem_momentum=0.1, is_guarded=False)
     birds = Preprocessing((128, 128), None, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    architectures.register(f"partbirds_bagnet{side}")(_architecture(f"partbirds_bagnet{side}", small, birds, 7))
+    architectures.register(f"partbirds_bagnet{side}")(_architecture(f"partbirds_bagnet{side}", small, birds, OUTPUTS))

@@ -8,11 +8,21 @@ from functools import partial
 
 from torch import nn
 
-from xvcore.models.architecture import Architecture, architectures
+from xvcore.models.architecture import Architecture, Output, architectures
 from xvcore.models.preprocessing import Preprocessing
 
 INPUT_PX = 128
-N_CLASSES = 7
+BIRDS = (
+    "zigzag-crest ringed-wing spotted-tail",
+    "ringed-bill spotted-wing chevroned-tail",
+    "spotted-crest chevroned-breast rayed-tail",
+    "chevroned-bill rayed-breast diamond-tail",
+    "rayed-crest diamond-wing zigzag-tail",
+    "diamond-bill zigzag-wing ringed-tail",
+    "plain",
+)
+"""The classes of PartBirds: what the outputs stand for, also before a training, as long as there are so many."""
+OUTPUTS = tuple(Output(index, None, name) for index, name in enumerate(BIRDS))
 PREPROCESSING = Preprocessing((INPUT_PX, INPUT_PX), None, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 LAYERS = ("conv1", "relu1", "conv2", "relu2", "pool2", "conv3", "relu3", "pool3", "conv4", "relu4", "conv5", "relu5")
 
@@ -52,7 +62,7 @@ def build(n_classes: int, *, widths: tuple[int, int, int, int, int]) -> nn.Seque
 
 
 def _architecture(name: str, widths: tuple[int, int, int, int, int]) -> Architecture:
-    return Architecture(name, partial(build, widths=widths), PREPROCESSING, N_CLASSES, LAYERS)
+    return Architecture(name, partial(build, widths=widths), PREPROCESSING, len(BIRDS), LAYERS, OUTPUTS)
 
 
 architectures.register("partbirds_wide")(_architecture("partbirds_wide", (16, 32, 48, 64, 96)))

@@ -97,11 +97,12 @@ def read_run(store: Store, network: Network, shown: Mapping[int, Shown]) -> RunP
     gathered = {str(row["class_id"]) for row in weights}
     n_of_class = {each: n for each, n in Counter(map(str, looked_at["class_id"])).items() if each in gathered}
     of_part = {(row["side"], int(row["prototype"])): row for row in parts if row["kind"] == "prototype"}
-    tested = [(row, key) for row in weights if (key := _key(row)) in patches]
+    n_images = sum(n_of_class.values())
+    tested = [(row, key) for row in weights if (key := _key(row)) in patches and str(row["class_id"]) in n_of_class]
     foremost: dict[str, list[Foremost]] = {}
     for row, key in sorted(tested, key=lambda each: int(each[0]["position"])):
         class_id, images = str(row["class_id"]), patches[key]
-        n_class, n_images = n_of_class.get(class_id, 0), sum(n_of_class.values())
+        n_class = n_of_class[class_id]
         n_own = sum(each == class_id for each, _ in images)
         p_value = of_class_by_chance([1] * len(images), n_own, n_class, n_images)
         found = Foremost(
@@ -110,7 +111,7 @@ def read_run(store: Store, network: Network, shown: Mapping[int, Shown]) -> RunP
             weight=float(row["weight"]),
             images=images,
             n_own=n_own,
-            by_chance=len(images) * n_class / max(n_images, 1),
+            by_chance=len(images) * n_class / n_images,
             p_value=min(1.0, p_value * len(tested)),
             part=of_part.get(key),
         )
