@@ -154,9 +154,9 @@ def report(
 ) -> None:
     """Write the pages: networks and classes, summaries, images; a static site that needs no server."""
     from xvcore.report import build
-    from xvcore.runs.originals import Originals
+    from xvcore.runs.originals import Originals, OutputNames
 
-    index = build(_opened(store), out, run_ids=run or None, picture_of=Originals())
+    index = build(_opened(store), out, run_ids=run or None, picture_of=Originals(), name_of=OutputNames())
     typer.echo(f"report: {index}")
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.forms import in_order
 from flows.orchestration import flow, is_reported
 from xvcore.report import build
-from xvcore.runs.originals import Originals
+from xvcore.runs.originals import Originals, OutputNames
 from xvcore.store import Store
 
 
@@ -35,6 +35,7 @@ def write_report(request: ReportRequest) -> str:
         Path(request.out or os.environ.get("XV_REPORT") or "xv-report"),
         run_ids=request.runs or None,
         picture_of=Originals(),
+        name_of=OutputNames(),
     )
     site = os.environ.get("XV_REPORT_URL")
     if site and is_reported():
