@@ -34,5 +34,6 @@ def test_a_share_is_more_often_than_chance_by_the_binomial_tail():
 
 
 def test_what_is_told_first_is_of_every_measure_and_network():
-    found = [{"measure": measure, "model": model} for measure, model in ("aA", "aA", "aB", "bA", "aA", "bA")]
-    assert _varied(found) == [found[0], found[2], found[3], found[1], found[5], found[4]]
+    names = ("aA", "aA", "aB", "bA", "aA", "bA", "cA")
+    found = [{"measure": name[0], "model": name[1], "holds": None if name == "cA" else True} for name in names]
+    assert _varied(found) == [found[0], found[2], found[3], found[1], found[5], found[4], found[6]]

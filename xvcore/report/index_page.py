@@ -11,7 +11,7 @@ from markupsafe import Markup
 from xvcore.report.chapters import Chapter, Entry, Network, Section
 from xvcore.report.draft import Cards
 from xvcore.report.family import families
-from xvcore.report.findings import Told
+from xvcore.report.findings import Told, standing
 from xvcore.report.renderer import Renderer
 from xvcore.runs.pipeline import in_order
 
@@ -150,14 +150,14 @@ def _told(chapter: Chapter, cards: Cards) -> list[dict[str, Any]]:
 
 
 def _varied(found: Sequence[Told]) -> list[Told]:
-    """Return the first finding of each measure and network first, then the second of each, and so on."""
+    """Return what holds, then the others: first one of every measure and network, then the second of each, and on."""
     seen: Counter[tuple[str, str]] = Counter()
     turns = []
     for each in found:
         key = (each["measure"], each["model"])
         turns.append(seen[key])
         seen[key] += 1
-    return [each for _, each in sorted(zip(turns, found, strict=True), key=lambda pair: pair[0])]
+    return [each for _, each in sorted(zip(turns, found, strict=True), key=lambda pair: (standing(pair[1]), pair[0]))]
 
 
 def _block(renderer: Renderer, values: Mapping[str, Any], n_first: int, files: dict[str, str]) -> Markup:
