@@ -158,10 +158,17 @@ def report(
     """Write the pages: networks and classes, summaries, images; a static site that needs no server."""
     from xvcore.data.loader import processors
     from xvcore.report import build
-    from xvcore.runs.originals import Originals
+    from xvcore.runs.originals import Originals, OutputNames
 
     n_processes = processes or processors()
-    index = build(opened(store), out, run_ids=run or None, picture_of=Originals(), processes=n_processes)
+    index = build(
+        opened(store),
+        out,
+        run_ids=run or None,
+        picture_of=Originals(),
+        name_of=OutputNames(),
+        processes=n_processes,
+    )
     typer.echo(f"report: {index}")
 
 

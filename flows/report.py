@@ -11,7 +11,7 @@ from flows.forms import in_order
 from flows.orchestration import flow, is_reported
 from xvcore.data.loader import processors
 from xvcore.report import build
-from xvcore.runs.originals import Originals
+from xvcore.runs.originals import Originals, OutputNames
 from xvcore.store import Store
 
 logger = logging.getLogger("flows.report")
@@ -50,6 +50,7 @@ def write_report(request: ReportRequest) -> str:
         out,
         run_ids=request.runs or None,
         picture_of=Originals(),
+        name_of=OutputNames(),
         processes=request.processes or processors(),
     )
     site = os.environ.get("XV_REPORT_URL")

@@ -92,6 +92,15 @@ def test_a_file_holds_all_rows_of_its_table(owners, site):
     assert [float(row["prob_target"]) for row in read] == pytest.approx(list(rows["prob_target"]))
 
 
+def test_tables_call_classes_by_their_names(owners, site):
+    names = table(Store(owners[0]), "classes")
+    text = unescape((site / "analyses" / "accuracy" / "partbirds_narrow" / "index.html").read_text())
+    assert len(names) == 2
+    for row in names.itertuples():
+        assert row.class_name != row.class_id
+        assert f">{row.class_name} <small>{row.class_id}</small></td>" in text
+
+
 def test_one_network_is_told_how_many_the_question_takes(site):
     text = (site / "analyses" / "error_consistency" / "partbirds_wide" / "index.html").read_text()
     assert "It takes 2 networks to answer this question." in text

@@ -8,7 +8,9 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
+from xvcore.analyses.analysis import Results
 from xvcore.analyses.questions.error_consistency import ErrorConsistency, agreement, class_figure
+from xvcore.analyses.runs.error_consistency import findings
 from xvcore.errors import ParameterError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -115,3 +117,11 @@ def test_two_predictions_of_one_image_are_refused():
     table = drawn()
     with pytest.raises(ParameterError, match="has several predictions of image"):
         ErrorConsistency()(pd.concat([table, table[table["model"] == "c"]]))
+
+
+def test_an_interval_of_kappa_does_not_leave_its_range():
+    row = {"model_a": "a", "model_b": "b", "n_images": 12, "observed": 11 / 12, "expected": 0.7, "kappa": 0.72}
+    (found,) = findings(Results((), (), {"error_consistency": pd.DataFrame([row])}))
+    assert (found.high, found.holds) == (1.0, True)
+    assert 0 < found.low < 0.72
+    assert "κ = 0.72 (" in found.sentence

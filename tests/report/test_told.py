@@ -3,6 +3,7 @@
 import pytest
 
 from xvcore.report.findings import Finding, more_often, repeated, standing, surest, told
+from xvcore.report.index_page import _varied
 
 
 def finding(value: float, *, null: float | None = 0.0, p_value: float | None = None) -> dict:
@@ -30,3 +31,9 @@ def test_a_share_is_more_often_than_chance_by_the_binomial_tail():
     assert abs(more_often(3, 3, 0.5) - 1 / 8) < 1e-12
     assert more_often(0, 5, 0.2) == 1.0
     assert more_often(0, 0, 0.2) == 1.0
+
+
+def test_what_is_told_first_is_of_every_measure_and_network():
+    names = ("aA", "aA", "aB", "bA", "aA", "bA", "cA")
+    found = [{"measure": name[0], "model": name[1], "holds": None if name == "cA" else True} for name in names]
+    assert _varied(found) == [found[0], found[2], found[3], found[1], found[5], found[4], found[6]]

@@ -48,6 +48,26 @@ def test_a_region_and_an_image_are_large_on_a_desk(site):
         assert min(driver.execute_script(widths, ".gallery .stage")) >= 220
 
 
+def test_images_side_by_side_are_large_on_a_desk_and_leave_no_half_empty_page(site):
+    with reading() as driver:
+        visit(driver, site / "evidence/compare/robin.html", 1280)
+        widths = "return Array.from(document.querySelectorAll('.evidence-duels .stage')).map((e) => e.clientWidth)"
+        assert min(driver.execute_script(widths)) >= 220
+        right = "return Math.max(...Array.from(document.querySelectorAll('.evidence-duels .stage'), (e) => e.getBoundingClientRect().right))"
+        assert driver.execute_script(right) > 1100
+
+
+def test_a_table_that_goes_on_beyond_a_phone_says_so(site):
+    shown = (
+        "return Array.from(document.querySelectorAll('.sideways')).filter((e) => !e.hidden).map((e) => e.textContent)"
+    )
+    with reading() as driver:
+        visit(driver, site / f"units/{LOCAL}/conv.2/table.html", 360)
+        assert driver.execute_script(shown) == ["Goes on to the right →"]
+        visit(driver, site / f"units/{LOCAL}/conv.2/table.html", 1400)
+        assert driver.execute_script(shown) == []
+
+
 def test_a_unit_is_found_by_its_number(site):
     script = (
         "const field = document.querySelector('.controls[data-filter] input'); field.value = arguments[0];"

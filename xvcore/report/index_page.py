@@ -11,6 +11,7 @@ from markupsafe import Markup
 from xvcore.report.chapters import Chapter, Entry, Network, Section
 from xvcore.report.draft import Cards
 from xvcore.report.family import families
+from xvcore.report.findings import Told, standing
 from xvcore.report.renderer import Renderer
 from xvcore.runs.pipeline import in_order
 
@@ -133,7 +134,7 @@ def _told(chapter: Chapter, cards: Cards) -> list[dict[str, Any]]:
     for section in chapter.sections:
         if section.method in families:
             every = families[section.method].findings(section, cards)
-            shown = [each for each in every if each["holds"] is not False]
+            shown = _varied([each for each in every if each["holds"] is not False])
             n_chance = len(every) - len(shown)
             rest = shown[_MOST_TOLD:] or ([] if shown else every)
             told.append(
@@ -146,6 +147,17 @@ def _told(chapter: Chapter, cards: Cards) -> list[dict[str, Any]]:
                 }
             )
     return [each for each in told if each["first"] or each["n_chance"]]
+
+
+def _varied(found: Sequence[Told]) -> list[Told]:
+    """Return what holds, then the others: first one of every measure and network, then the second of each, and on."""
+    seen: Counter[tuple[str, str]] = Counter()
+    turns = []
+    for each in found:
+        key = (each["measure"], each["model"])
+        turns.append(seen[key])
+        seen[key] += 1
+    return [each for _, each in sorted(zip(turns, found, strict=True), key=lambda pair: (standing(pair[1]), pair[0]))]
 
 
 def _block(renderer: Renderer, values: Mapping[str, Any], n_first: int, files: dict[str, str]) -> Markup:

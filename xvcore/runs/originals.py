@@ -1,4 +1,4 @@
-"""The pictures behind the tables: decoded again from the dataset as the network saw them."""
+"""What the tables do not hold: pictures, decoded again as the network saw them, and the names of its outputs."""
 
 import functools
 import json
@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from xvcore.data import Dataset, ImageRecord, decode, open_dataset
-from xvcore.errors import XvError
+from xvcore.errors import LabelError, XvError
+from xvcore.keys import typed_path
 from xvcore.models import Preprocessing
+from xvcore.models.labels import read_labels
+from xvcore.models.load import Address
 from xvcore.runs.images import as_bytes
 
 
@@ -37,6 +40,31 @@ class Originals:
         except (XvError, OSError):
             return None
         return as_bytes(preprocessing.pixels(image))
+
+
+class OutputNames:
+    """Gives the name of an output by the labels file that its run was asked with, or None where there is none (now)."""
+
+    def __call__(self, run: Mapping[str, Any], index: int) -> str | None:
+        """Return the name, as the file spells it.
+
+        Parameters
+        ----------
+        run : a row of the table ``runs``
+        index : of the output
+        """
+        names = _names(json.loads(run["env"] or "{}").get("model_spec") or "")
+        return names[index] if 0 <= index < len(names) else None
+
+
+@functools.lru_cache(maxsize=64)
+def _names(model_spec: str) -> tuple[str, ...]:
+    try:
+        labels = Address.parse(model_spec).options.get("labels")
+        found = () if labels in (None, "none", "imagenet") else read_labels(typed_path(labels, "labels", LabelError))
+    except (XvError, OSError):
+        return ()
+    return tuple(each.name for each in found)
 
 
 @functools.lru_cache(maxsize=8)

@@ -42,13 +42,14 @@ def figures(results: Results) -> Iterator[Figure]:
 
 
 def findings(results: Results) -> Iterator[Finding]:
-    """Say of each two networks whether they fail on the same images; the interval is that of large samples."""
+    """Say of each two networks whether they fail on the same images; intervals of large samples, within κ's range."""
     for row in records(results.made["error_consistency"]):
         kappa, n = row["kappa"], row["n_images"]
         if kappa is None or not n or row["expected"] >= 1:
             continue
         half = CRITICAL * math.sqrt(row["observed"] * (1 - row["observed"]) / n) / (1 - row["expected"])
-        found = Estimate(kappa, kappa - half, kappa + half, n) if half else Estimate(kappa, None, None, n)
+        low, high = (max(kappa - half, -1.0), min(kappa + half, 1.0)) if half else (None, None)
+        found = Estimate(kappa, low, high, n)
         a, b = row["model_a"], row["model_b"]
         told = Finding.of(f"{a} + {b}", "Cohen's kappa of their errors", found, 0.0)
         how = ("more" if kappa > 0 else "less") + " often than by chance"

@@ -49,6 +49,16 @@
       const isFolded = each.closest("details:not([open])"); // not drawn, and not focused either
       const isWider = each.scrollWidth > each.clientWidth + 1 || each.scrollHeight > each.clientHeight + 1;
       if (isFolded || isWider) each.tabIndex = 0; else each.removeAttribute("tabindex");
+      if (each.matches(".scroll")) hint(each, each.scrollWidth > each.clientWidth + 1);
+    };
+    // A word above a table that goes on beyond the edge: a phone shows no bar until it is touched.
+    const hint = (each, isWider) => {
+      const before = each.previousElementSibling, isThere = before && before.matches(".sideways");
+      if (isThere) before.hidden = !isWider;
+      else if (isWider) {
+        const words = Object.assign(document.createElement("p"), { className: "sideways", textContent: "Goes on to the right →" });
+        each.before(words);
+      }
     };
     const observer = new ResizeObserver((entries) => entries.forEach((entry) => fit(entry.target)));
     document.querySelectorAll("pre, .scroll").forEach((each) => { fit(each); observer.observe(each); });

@@ -11,7 +11,7 @@ from xvcore.report.draft import Cards
 from xvcore.report.family import of_classes
 from xvcore.report.findings import LEVEL, Finding, Told, told
 from xvcore.report.renderer import Renderer
-from xvcore.report.wording import count, decimal, p_words, plural
+from xvcore.report.wording import count, decimal, p_words, percent, plural
 from xvcore.store import Store
 from xvcore.units.pages.class_data import ClassUnits, Responding
 from xvcore.units.settings import TopUnits
@@ -82,8 +82,8 @@ class UnitsOfClassWriter(ClassWriter[ClassUnits, Drawn]):
         least = min(each.p_value for each in tested if each.p_value is not None)
         sentence = (
             f"{count(len(sure))} of {count(self.data.n_tested)} living units of {model} respond to {name} beyond "
-            f"chance: so many of their strongest images are of it that in {decimal(1 - LEVEL)} of all networks one "
-            f"unit would do so for any class if images had nothing to do with units."
+            f"chance: if images had nothing to do with units, {percent(1 - LEVEL)} of networks would have such a unit "
+            f"of any class."
         )
         number = Finding(model, sentence, NUMBER, len(sure), null=0.0, p_value=least, n=self.data.n_tested)
         return [told(number, f"{page}#units"), *(told(_of_unit(each, model, name), each.page) for each in sure[:3])]

@@ -34,20 +34,19 @@ def of_class(data: ClassData, class_name: str) -> list[Told]:
             f"of {class_name} in {plural(data.joint['n_images'], 'image')}; random regions as large take "
             f"{percent(data.joint['random_drop'])}"
         )
-        if len(data.summaries) == 1:
-            sentence += _contradicted(data.summaries[0])
-        joint.append(told(_drop(model, JOINT, sentence, data.joint), f"{page}#summaries"))
+        after = _contradicted(data.summaries[0]) if len(data.summaries) == 1 else ""
+        joint.append(told(_drop(model, JOINT, sentence, data.joint, after), f"{page}#summaries"))
     alone = {row["cluster_id"]: row for row in data.drops if row["kind"] == "alone" and row["p_value"] is not None}
     for number, cluster in enumerate(data.summaries, start=1):
         name = f"Summary {number}" + (f" ({cluster.row['part']})" if cluster.row["part"] else "")
         row = alone.get(cluster.row["cluster_id"])
         if row is not None and len(data.summaries) > 1:
             sentence = (
-                f"{name} alone: {model} loses {percent(row['prob_drop'])} of {class_name} in "
+                f"{name} alone: {model} loses {percent(row['prob_drop'])} of the probability of {class_name} in "
                 f"{plural(row['n_images'], 'image')}, random regions as large take {percent(row['random_drop'])}"
-                f"{_contradicted(cluster)}"
             )
-            of_summaries.append(told(_drop(model, ALONE, sentence, row), f"{page}#{cluster.anchor}"))
+            finding = _drop(model, ALONE, sentence, row, _contradicted(cluster))
+            of_summaries.append(told(finding, f"{page}#{cluster.anchor}"))
         part = _of_part(cluster, f"Summary {number} of {class_name} in the eyes of {model}", model)
         if part is not None:
             of_summaries.append(told(part, f"{page}#{cluster.anchor}"))
@@ -97,9 +96,9 @@ def _contradicted(cluster: Cluster) -> str:
     return f"; {n_against} of {plural(n, 'image')} {verb} it, {decimal(n / 2, 1)} by chance"
 
 
-def _drop(model: str, measure: str, sentence: str, row: Row) -> Finding:
+def _drop(model: str, measure: str, sentence: str, row: Row, after: str = "") -> Finding:
     value, null, p_value = (float(row[name] or 0.0) for name in ("prob_drop", "random_drop", "p_value"))
-    said = f"{sentence} ({p_words(p_value)})."
+    said = f"{sentence} ({p_words(p_value)}){after}."
     return Finding(model, said, measure, value, null=null, p_value=p_value, n=int(row["n_images"]))
 
 
