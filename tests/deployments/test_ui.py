@@ -158,7 +158,7 @@ def check_the_form(browser: Browser) -> None:
     switch = browser.inside("button[role=switch]", *SETTINGS, "Skip Misclassified")
     assert switch.get_attribute("aria-checked") == "false"
     assert browser.inside("textarea", "request", "Models").get_attribute("value") == "partbirds_wide@random?classes=7"
-    assert browser.says(*MASK) == "Sparse masks"
+    assert browser.says(*MASK) == "Sparse masks, where they are the method"
     assert browser.says(*SETTINGS, "Coherence", "Dense Flow") == "The dense flow"
     in_order = ("Dataset", "Models", "Batch Size", "Fan Out", "Settings"), ("Max Images", "Similarity", "Mask", "Drop")
     for group, titles in zip((("request",), SETTINGS), in_order, strict=True):
