@@ -18,6 +18,8 @@ SEAL = b"xv-crc32"
 """Stands before the CRC-32 of a part."""
 FOOTER_SEAL = b"xv-crcft"
 """Stands before the CRC-32 of the footer of a published file, which is too large to be read for a few rows."""
+PICTURES_BYTES = 64 << 20
+"""Most bytes of different pictures in a row group of which each is stored once, where rows share pictures."""
 SEAL_BYTES = len(SEAL) + 4
 _ENCODINGS = {"split": "BYTE_STREAM_SPLIT", "delta": "DELTA_BINARY_PACKED"}
 
@@ -26,20 +28,26 @@ def options(table: Table) -> dict[str, Any]:
     """Return the writer's options for a table.
 
     Keys are dictionary-encoded in the file but plain strings in the Arrow schema (row groups are not skipped on Arrow
-    dictionaries); the page index is written, and of each page its checksum; Zstandard throughout.
+    dictionaries), and so are pictures that come in many rows; the page index is written, and of each page its
+    checksum; Zstandard throughout.
     """
     encodings = {leaf(column): _ENCODINGS[column.encoding] for column in table.columns if column.encoding in _ENCODINGS}
+    repeated = [column for column in table.columns if column.encoding == "dictionary"]
+    large = {"dictionary_pagesize_limit": PICTURES_BYTES} if any(each.kind == "picture" for each in repeated) else {}
     return {
         "compression": "zstd",
-        "use_dictionary": [column.name for column in table.columns if column.encoding == "dictionary"],
+        "use_dictionary": [leaf(column) for column in repeated],
         "column_encoding": encodings,
         "write_page_index": True,
         "write_page_checksum": True,
+        **large,
     }
 
 
 def leaf(column: Column) -> str:
     """Return the path of the column's values in the file."""
+    if column.kind == "picture":
+        return f"{column.name}.bytes"
     return f"{column.name}.list.element" if pa.types.is_list(column.type) else column.name
 
 

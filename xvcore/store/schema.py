@@ -42,6 +42,7 @@ class Column:
     unit : e.g. ``"px"``; empty where there is none
     nullable : whether a value may be missing; NaN counts as missing (SQL would spread it)
     encoding : of the values: ``"split"`` for 32-bit floats, ``"delta"`` for rising integers, ``"dictionary"`` for keys
+        and for pictures that come in many rows
     kind : ``"json"``: mappings are written as canonical JSON; ``"picture"``: announced to Hugging Face's readers
     choices : the only values allowed, if any
     role : in ``class_runs``, of a count that a family adds: ``"found"``: what was looked for, which lists show;
@@ -223,9 +224,13 @@ def moment(name: str, description: str, *, nullable: bool = False) -> Column:
     return Column(name, TIME, description, "UTC", nullable)
 
 
-def picture(name: str, description: str) -> Column:
-    """Return a column of encoded pictures; a picture may always be left out, it can be made again."""
-    return Column(name, PICTURE, description, nullable=True, kind="picture")
+def picture(name: str, description: str, *, is_repeated: bool = False) -> Column:
+    """Return a column of encoded pictures; a picture may always be left out, it can be made again.
+
+    ``is_repeated``: many rows have the same, which is stored once.
+    """
+    encoding: Encoding = "dictionary" if is_repeated else "plain"
+    return Column(name, PICTURE, description, nullable=True, encoding=encoding, kind="picture")
 
 
 def run_length(name: str, description: str, *, nullable: bool = False) -> Column:

@@ -68,6 +68,7 @@ declare(
             picture(
                 "crop",
                 "the image's pixels in the receptive field, at most picture_px a side; grey outside of the image",
+                is_repeated=True,
             ),
             picture("projection", "the same of the projection: 127.5 is 0, 0 and 255 are -scale and scale and beyond"),
             real("scale", "value of the projection that is shown as white", nullable=True),

@@ -36,6 +36,7 @@ from xvcore.errors import ParameterError, XvError
 from xvcore.methods import methods
 from xvcore.models.classifier import Classifier
 from xvcore.models.scores import scores_of
+from xvcore.ops.crops import Way
 from xvcore.ops.memory import in_halves
 from xvcore.ops.receptive_field import AxisField
 from xvcore.ops.relu_rules import BackwardRule, Interception, survey
@@ -49,6 +50,9 @@ Seeds = Int[Tensor, "seeds 3"]
 SHARED_FROM = 0.7
 """Share of the image that units see from which the seeds of an image share its forward pass; below it windows are less
 work."""
+PASSES_UP, PASSES_DOWN = 4, 16
+"""As many pixels as this many images have pass through the network at once, upwards and downwards: what is in memory.
+Downwards counts what a unit sees."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,10 +83,15 @@ class Projections(Shown):
 
     def scales_at(self, contrast: float) -> Float[Tensor, " batch"]:
         """Return the absolute value that a share of each picture's values does not exceed."""
-        values = self.pictures.abs().flatten(1)
-        rank = max(math.ceil(contrast * values.shape[1]), 1)
-        found = values.kthvalue(rank, dim=1).values
-        return torch.where(found > 0, found, values.amax(1))
+        values = self.pictures.abs()
+        rank = max(math.ceil(contrast * values[0].numel()), 1) if len(values) else 1
+        if values.device.type == "cpu":
+            # NumPy selects in a sixth of the time of torch's kthvalue, whatever the order in memory.
+            ranked = [np.partition(each.numpy().ravel(order="K"), rank - 1)[rank - 1] for each in values]
+            found = torch.from_numpy(np.array(ranked, values.numpy().dtype))
+        else:
+            found = values.flatten(1).kthvalue(rank, dim=1).values
+        return torch.where(found > 0, found, values.amax((1, 2, 3)))
 
     def of(self, numbers: Int[Tensor, " n"]) -> "Projections":
         """Return those with these numbers, in their order."""
@@ -132,7 +141,10 @@ class Deconvnet:
 
     Only the part of the image that a unit sees has to pass through the network, which is exact where the part starts
     at a multiple of the layer's step and reaches either beyond the receptive field or to the image's border: the place
-    then sees the same numbers and the same padding. For low and middle layers this is many times less work.
+    then sees the same numbers and the same padding. For low and middle layers this is many times less work. Downwards
+    go the windows of the maps that a seed reaches (:mod:`xvcore.ops.crops`), where every step of the network is known;
+    else whole maps. Either way the picture is the same but for the order of sums, and for places of a pool's window
+    that tie but for rounding.
     """
 
     rule: BackwardRule = parameter(BackwardRule(), "How the non-linear layers pass the signal down")
@@ -211,6 +223,9 @@ class Deconvnet:
         self.check_fits(classifier)
         _check_seeds(layer, images, seeds, image_of)
         seeds = seeds.to(images.device)
+        found = self._on_crops(classifier, layer, images, seeds, image_of)
+        if found is not None:
+            return found
         if image_of is None:
             return Projections.joined(in_halves(partial(self._of_units, classifier, layer), images, seeds))
         image_of = image_of.to(images.device)
@@ -225,12 +240,89 @@ class Deconvnet:
         ]
         return Projections.joined(found).of(torch.cat(numbers).argsort())
 
+    def _on_crops(
+        self, classifier: Classifier, layer: UnitLayer, images: Images, seeds: Seeds, image_of: Tensor | None
+    ) -> Projections | None:
+        """Return the projections by way of crops of the maps, None where the network's cannot be followed.
+
+        What passes upwards are the images or the windows that the seeds see, whichever are fewer pixels; downwards goes
+        of each seed what it reaches.
+        """
+        if (layer.name, self.rule) in _UNFOLLOWED.get(classifier.network, ()) or not len(seeds):
+            return None
+        numbers = torch.arange(len(seeds)) if image_of is None else image_of.cpu()
+        placed = torch.cat([numbers.to(seeds)[:, None], seeds], 1)
+        sides = self._sides(layer, images)
+        whole = [side.whole() for side in sides]
+        seen, all_seen = (_Regions.of(each, numbers.numpy(), *_places(seeds)) for each in (sides, whole))
+        if all_seen.n_pixels <= seen.n_pixels:
+            seen, sides = all_seen, whole
+        area, box = images.shape[2] * images.shape[3], math.prod(layer.field.size)
+        first_pass = seen.of_seed // max(PASSES_UP * area // math.prod(seen.size), 1)
+        n_signals, order = max(PASSES_DOWN * area // box, 1), torch.from_numpy(np.argsort(seen.of_seed, kind="stable"))
+        found: list[Projections | None] = []
+        for of_pass in np.split(order.numpy(), np.flatnonzero(np.diff(first_pass[order.numpy()])) + 1):
+            for part in torch.from_numpy(of_pass).split(n_signals):
+                make = partial(self._of_regions, classifier, layer, images, sides)
+                found += in_halves(make, placed[part.to(seeds.device)])
+                if found[-1] is None:
+                    _UNFOLLOWED.setdefault(classifier.network, set()).add((layer.name, self.rule))
+                    return None
+        return Projections.joined([part for part in found if part is not None]).of(order.argsort().to(images.device))
+
+    def _of_regions(
+        self,
+        classifier: Classifier,
+        layer: UnitLayer,
+        images: Images,
+        sides: Sequence["_Side"],
+        placed: Int[Tensor, "seeds 4"],
+    ) -> Projections | None:
+        """Return the projections of seeds whose regions go through the network together.
+
+        ``placed`` has the number of each seed's image before the seed.
+        """
+        image_of, seeds = placed[:, 0].cpu().numpy(), placed[:, 1:]
+        places = _places(seeds)
+        seen = _Regions.of(sides, image_of, *places)
+        regions = torch.stack([
+            images[image, :, top : top + seen.size[0], left : left + seen.size[1]].detach()
+            for image, top, left in seen.corners.tolist()
+        ])  # fmt: skip
+        expected = tuple(side.n_places(n) for side, n in zip(sides, layer.size, strict=True))
+        with torch.enable_grad():
+            leaf = regions.contiguous(memory_format=torch.channels_last).requires_grad_()
+            try:
+                maps = self._maps(classifier, layer, leaf, expected)
+            except ParameterError:
+                if seen.size == images.shape[2:]:
+                    raise
+                maps = None  # a network that takes images of its own size only
+        if maps is None and seen.size != images.shape[2:]:  # or a map whose size does not follow the image's
+            return self._of_regions(classifier, layer, images, [side.whole() for side in sides], placed)
+        way = None if maps is None else Way.down(maps, leaf)
+        if maps is None or way is None:
+            return None
+        corners = seen.corners[seen.of_seed, 1:].T
+        y, x = (at - first // side.step for at, first, side in zip(places, corners, sides, strict=True))
+        rows, units = torch.from_numpy(seen.of_seed).to(seeds), seeds[:, 0]
+        with torch.no_grad():
+            chosen = maps.detach()[rows, units, torch.from_numpy(y).to(seeds), torch.from_numpy(x).to(seeds)]
+            signals = maps.new_zeros(len(seeds), layer.n_units)
+            signals[torch.arange(len(seeds), device=seeds.device), units] = self._signal(chosen)
+            boxes = layer.field.views(*places)
+            pulled = way(signals, seen.of_seed, y, x)
+            box = int(boxes[0, 3]), int(boxes[0, 2])
+            cut_out = pulled.at(boxes[:, 1] - corners[0], boxes[:, 0] - corners[1], box)
+        return Projections(cut_out.values, chosen, torch.from_numpy(boxes).to(images.device))
+
+    def _sides(self, layer: UnitLayer, images: Images) -> list["_Side"]:
+        sides = [_Side.of(axis, n) for axis, n in zip((layer.field.y, layer.field.x), images.shape[2:], strict=True)]
+        return sides if self.region == "receptive_field" else [side.whole() for side in sides]
+
     def _sees_most(self, layer: UnitLayer, images: Images) -> bool:
         """Say whether the windows of a layer's units are most of the image."""
-        if self.region == "image":
-            return True
-        axes = zip((layer.field.y, layer.field.x), images.shape[2:], strict=True)
-        shares = [_Side.of(axis, n).size / n for axis, n in axes]
+        shares = [side.size / side.n_pixels for side in self._sides(layer, images)]
         return shares[0] * shares[1] >= SHARED_FROM
 
     def _of_logits(self, classifier: Classifier, images: Images, targets: Targets) -> Projections:
@@ -244,10 +336,8 @@ class Deconvnet:
 
     def _of_units(self, classifier: Classifier, layer: UnitLayer, images: Images, seeds: Seeds) -> Projections:
         units, y, x = seeds.unbind(1)
-        places_y, places_x = y.cpu().numpy(), x.cpu().numpy()
-        sides = [_Side.of(axis, n) for axis, n in zip((layer.field.y, layer.field.x), images.shape[2:], strict=True)]
-        if self.region == "image":
-            sides = [side.whole() for side in sides]
+        places_y, places_x = _places(seeds)
+        sides = self._sides(layer, images)
         top, left = (side.starts(places) for side, places in zip(sides, (places_y, places_x), strict=True))
         regions = torch.stack([
             image[:, top[i] : top[i] + sides[0].size, left[i] : left[i] + sides[1].size]
@@ -300,14 +390,23 @@ class Deconvnet:
 
         One of each region, or several of one.
         """
+        maps = self._maps(classifier, layer, regions, expected)
+        if maps is None:
+            return None
+        units, y, x = places
+        flat = maps.reshape(*maps.shape[:2], -1)
+        rows = torch.arange(len(units), device=flat.device) if len(flat) > 1 else torch.zeros_like(units)
+        return flat[rows, units, y * expected[1] + x]
+
+    def _maps(
+        self, classifier: Classifier, layer: UnitLayer, regions: Images, expected: tuple[int, ...]
+    ) -> Tensor | None:
+        """Return the maps of a pass that ends at the layer; None where they have not the expected size."""
         found: list[Tensor] = []
 
         def receive(_: int, maps: Tensor) -> None:
             if (*maps.shape[2:], 1, 1)[:2] == expected:
-                units, y, x = places
-                flat = maps.reshape(*maps.shape[:2], -1)
-                rows = torch.arange(len(units), device=flat.device) if len(flat) > 1 else torch.zeros_like(units)
-                found.append(flat[rows, units, y * expected[1] + x])
+                found.append(maps)
 
         with self.rule.applied(), tapped(classifier.network, [layer], receive, is_cut=True):
             classifier.logits(regions)
@@ -368,6 +467,46 @@ class _Side:
         return n - (self.n_pixels - self.size) // self.step
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Regions:
+    """What of the images passes through the network for some seeds.
+
+    Parameters
+    ----------
+    corners : number of the image, first row and first column of each region, all different
+    of_seed : number of the region of each seed
+    size : height and width of a region, in pixels
+    """
+
+    corners: Int[np.ndarray, "regions 3"]
+    of_seed: Int[np.ndarray, " seeds"]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        sides: Sequence[_Side],
+        image_of: Int[np.ndarray, " seeds"],
+        y: Int[np.ndarray, " seeds"],
+        x: Int[np.ndarray, " seeds"],
+    ) -> "_Regions":
+        starts = [side.starts(places) for side, places in zip(sides, (y, x), strict=True)]
+        corners, of_seed = np.unique(np.stack([image_of, *starts], 1), axis=0, return_inverse=True)
+        return cls(corners, of_seed.reshape(-1), (sides[0].size, sides[1].size))
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of all regions."""
+        return len(self.corners) * math.prod(self.size)
+
+
+def _places(seeds: Seeds) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of seeds."""
+    return seeds[:, 1].cpu().numpy(), seeds[:, 2].cpu().numpy()
+
+
+_UNFOLLOWED: WeakKeyDictionary[nn.Module, set[tuple[str, BackwardRule]]] = WeakKeyDictionary()
+"""Layers of each network from which signals cannot be brought down on crops."""
 _SURVEYS: WeakKeyDictionary[nn.Module, Interception] = WeakKeyDictionary()
 
 

@@ -103,8 +103,11 @@ class UnitTops(Shown):
             raise XvError(
                 f"rankings of different layers or lengths cannot be merged: {self._shape()}, {other._shape()}"
             )
-        _check_disjoint(self.images, other.images)
-        merged = _ranked(self._entries, other._entries, self.kept)
+        lower, higher = (self, other) if self.last_image < other.last_image else (other, self)
+        are_in_order = lower.last_image < higher._first_ranked()
+        if not are_in_order:
+            _check_disjoint(self.images, other.images)
+        merged = _ranked(lower._entries, higher._entries, self.kept, are_in_order=are_in_order)
         return UnitTops(
             self.layers,
             *merged,
@@ -220,6 +223,12 @@ class UnitTops(Shown):
     @property
     def _entries(self) -> Entries:
         return self.values, self.images, self.places
+
+    def _first_ranked(self) -> int:
+        """Return the lowest image number in the rankings; beyond all where they are empty."""
+        beyond = torch.iinfo(self.images.dtype).max
+        lowest = self.images.where(self.images != NOBODY, beyond)
+        return int(lowest.min()) if lowest.numel() else beyond
 
     def _shape(self) -> tuple[int, tuple[tuple[str, int], ...]]:
         return self.kept, tuple((layer.name, layer.n_units) for layer in self.layers)
@@ -433,7 +442,8 @@ def _n_counted(n_seen: Int[np.ndarray, " units"], first: int, shown: int | None)
 def _ranked(some: Entries, others: Entries, kept: int, *, are_in_order: bool = False) -> Entries:
     """Return the strongest entries of each row, equal ones by rising image number.
 
-    ``are_in_order`` says that those of ``some`` are ranked and lower in number than the others, and these rise.
+    ``are_in_order`` says that those of ``some`` are ranked and lower in number than the others, and these ranked too,
+    or rising in number.
     """
     values, images, places = (torch.cat(pair, 1) for pair in zip(some, others, strict=True))
     if are_in_order:

@@ -1,5 +1,6 @@
 """Pictures of the strongest activations of a layer: what of the image the unit sees, and its projection."""
 
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
@@ -20,11 +22,14 @@ from xvcore.runs.run import Run
 from xvcore.runs.thumbnails import FINE_PX
 from xvcore.store import SCHEMAS
 from xvcore.store.encode import Kind, picture
+from xvcore.types import Images
 from xvcore.units.method.deconvnet import cut
 from xvcore.units.settings import TopUnits
 
 IMAGES_IN_MEMORY = 1024
 """Decoded pictures kept while projections are made."""
+MORE_OF_SMALL = 8
+"""Most batches of rows that are made together where units see little of the image."""
 MADE = ("crop", "projection", "scale", "error")
 """Columns of ``unit_top`` that are filled in where a row is shown."""
 Encoded = dict[str, Any]
@@ -39,8 +44,8 @@ def with_pictures(
 ) -> pa.Table:
     """Return the rows of a layer with crop and projection of those that are shown.
 
-    Rows of one image come one after the other: they share its pixels, and its forward pass where the layer's units see
-    most of the image. Pictures are encoded in threads while the next are made.
+    Rows of one image come one after the other: they share its pixels and its forward pass, and those of one place its
+    crop. Pictures are encoded in threads while the next are made.
 
     Parameters
     ----------
@@ -75,18 +80,27 @@ def _make(
 ) -> None:
     """Make the pictures of rows, and note them there."""
     error = _why_not(run)
+    most_px = run.settings.picture_px
+    crops: dict[tuple[str, str, int, int], Future[Encoded]] = {}
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="encode") as pool:
         encoding: list[tuple[dict[str, Any], str, Future[Encoded]]] = []
-        size = run.spec.batch_size
+        size = run.spec.batch_size * max(min(math.prod(run.size) // math.prod(layer.field.size), MORE_OF_SMALL), 1)
         for start in range(0, len(wanted), size):
             chunk = wanted[start : start + size]
-            made = _of_chunk(run, layer, chunk, pixels, error)
+            keys = [(row["image_class_id"], row["image_id"], row["map_y"], row["map_x"]) for row in chunk]
+            fresh = {key: number for number, key in enumerate(keys) if key not in crops}
+            images, image_of = _images_of(run, chunk, pixels)
+            cuts = _crops(layer, [chunk[number] for number in fresh.values()], images[image_of[[*fresh.values()]]])
+            projections = _projections(run, layer, chunk, images, image_of) if error is None else ()
             _take(encoding)
-            encoding = [
-                (row, name, pool.submit(_encoded, array, run.settings.picture_px, kind))
-                for name, kind, arrays in made
-                for row, array in zip(chunk, arrays, strict=True)
-            ]
+            for key, cut_out in zip(fresh, cuts, strict=True):
+                crops[key] = pool.submit(_encoded, cut_out, most_px, "jpeg")
+            encoding = [(row, "crop", crops[key]) for row, key in zip(chunk, keys, strict=True)]
+            for row, array in zip(chunk, projections, strict=False):  # which there may be none of
+                encoding.append((row, "projection", pool.submit(_encoded, array, most_px, "png")))
+            if error is not None:
+                for row in chunk:
+                    row["error"] = error
             if progress:
                 progress(start + len(chunk))
         _take(encoding)
@@ -102,28 +116,39 @@ def _are_shown(settings: TopUnits, ranking: pd.DataFrame) -> np.ndarray:
     return np.asarray((ranking["position"] <= settings.top.shown) & of_units, dtype=bool)
 
 
-def _of_chunk(
-    run: Run[TopUnits], layer: UnitLayer, chunk: Sequence[dict[str, Any]], pixels: "Pixels", error: str | None
-) -> list[tuple[str, Kind, np.ndarray]]:
-    """Return columns of pictures with the kind of their files, and note of each row its scale, or why it has none."""
+def _images_of(
+    run: Run[TopUnits], chunk: Sequence[dict[str, Any]], pixels: "Pixels"
+) -> tuple[Images, Int[Tensor, " rows"]]:
+    """Return the images of some rows, and which of them is each row's."""
     keys = [(row["image_class_id"], row["image_id"]) for row in chunk]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    image_of = torch.tensor([numbers[key] for key in keys])
-    images = pixels(list(numbers)).to(run.classifier.device)
-    y, x = (np.array([row[name] for row in chunk]) for name in ("map_y", "map_x"))
-    boxes = torch.from_numpy(layer.field.views(y, x))
-    crops = as_bytes(cut(images[image_of.to(images.device)], boxes))
-    if error is not None:
-        for row in chunk:
-            row["error"] = error
-        return [("crop", "jpeg", crops)]
+    device = run.classifier.device
+    return pixels(list(numbers)).to(device), torch.tensor([numbers[key] for key in keys], device=device)
+
+
+def _crops(layer: UnitLayer, rows: Sequence[dict[str, Any]], images: Images) -> Sequence[np.ndarray]:
+    """Return what the units of rows see of an image each, as bytes."""
+    if not rows:
+        return ()
+    y, x = (np.array([row[name] for row in rows]) for name in ("map_y", "map_x"))
+    return list(as_bytes(cut(images, torch.from_numpy(layer.field.views(y, x)))))
+
+
+def _projections(
+    run: Run[TopUnits],
+    layer: UnitLayer,
+    chunk: Sequence[dict[str, Any]],
+    images: Images,
+    image_of: Int[Tensor, " rows"],
+) -> Sequence[np.ndarray]:
+    """Return the projections of rows as bytes, and note the scale of each there."""
     seeds = torch.tensor([[row["unit"], row["map_y"], row["map_x"]] for row in chunk])
     found = run.settings.deconvnet.project(run.classifier, layer, images, seeds, image_of)
     contrast = run.settings.contrast
     scales = found.scales_at(contrast)
     for row, scale in zip(chunk, scales.tolist(), strict=True):
         row["scale"] = scale
-    return [("crop", "jpeg", crops), ("projection", "png", as_bytes(found.shown(contrast, scales)))]
+    return list(as_bytes(found.shown(contrast, scales)))
 
 
 def _take(encoding: Sequence[tuple[dict[str, Any], str, "Future[Encoded]"]]) -> None:
