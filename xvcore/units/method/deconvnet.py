@@ -223,9 +223,9 @@ class Deconvnet:
         self.check_fits(classifier)
         _check_seeds(layer, images, seeds, image_of)
         seeds = seeds.to(images.device)
-        found = self._on_crops(classifier, layer, images, seeds, image_of)
-        if found is not None:
-            return found
+        on_crops = self._on_crops(classifier, layer, images, seeds, image_of)
+        if on_crops is not None:
+            return on_crops
         if image_of is None:
             return Projections.joined(in_halves(partial(self._of_units, classifier, layer), images, seeds))
         image_of = image_of.to(images.device)
