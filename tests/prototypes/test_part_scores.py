@@ -81,7 +81,7 @@ def test_parts_of_all_positions_take_the_whole_logit(make_head) -> None:
             for channel in range(12)
             if place[0, channel] < 4
         )
-        assert float(found[0, 1]) == pytest.approx(literal)
+        assert float(found[0, 1].detach()) == pytest.approx(literal)
 
 
 def test_a_bird_without_a_part_differs_there_alone() -> None:
