@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from bird_store import HOSTILE, HOSTILE_MODEL, drawn, seed_of
-from export_store import EVIDENCE, LOST, picture_of
+from export_store import EVIDENCE, LOST, picture_of, write_export_store
 from exported_rows import beside, joined, keyed, of_store
 from PIL import Image
 from typer.testing import CliRunner
@@ -29,6 +29,7 @@ from xvcore.export import export, exporters
 from xvcore.store import SCHEMAS, Store
 from xvcore.store.encode import rle_decode, rle_encode
 from xvcore.store.schema import RLE, TIME
+from xvcore.store.write import put
 
 KINDS = [
     pytest.param(kind, marks=[pytest.mark.skipif(find_spec("h5py") is None, reason="h5py is not installed")])
@@ -46,6 +47,26 @@ def test_the_folder_says_how_it_is_opened_what_lies_beside_and_which_pictures_ar
     assert f"{HOSTILE}/{LOST}" in text or kind == "csv", "csv writes no pictures of images"
     for path in (folder / "beside").glob("*.parquet"):
         assert f"* `{path.stem}`: " in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_heads_go_along_and_lost_ones_are_said(kind: str, tmp_path: Path, caplog) -> None:
+    store = write_export_store(tmp_path / "store")
+    row = {"kind": "head", "n_train": 3, "n_held_out": 0, "n_tested": 0, "made_from": "0"}
+    for training, content in (("seed-0", b"weights"), ("seed-1", None)):
+        name = f"heads/{EVIDENCE}/{training}.pt"
+        keys = {"run_id": EVIDENCE, "model": "m", "training": training}
+        store.write("heads", EVIDENCE, training, [{**row, **keys, "file": name}, {**row, **keys, "kind": "probe"}])
+        if content:
+            put(store.place, name, content)
+    folder = export(store, tmp_path / "export", kind, pictures=picture_of)
+    assert (folder / f"beside/heads/{EVIDENCE}/seed-0.pt").read_bytes() == b"weights"
+    assert f"* `heads/{EVIDENCE}/seed-0.pt`" in (folder / "README.md").read_text()
+    assert f"heads/{EVIDENCE}/seed-1.pt of" in caplog.text
+    store.write("heads", EVIDENCE, "seed-0", [{**row, **keys, "training": "seed-0", "file": "../evil"}])
+    with pytest.raises(ExportError, match=r"names '../evil'"):
+        export(store, tmp_path / "again", kind, pictures=picture_of)
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)

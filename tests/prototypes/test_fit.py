@@ -1,5 +1,6 @@
 """Laws of training a head: it learns, it goes on where it stopped, it prunes, and purity grows."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -39,6 +40,24 @@ def test_every_kind_of_head_learns_what_one_position_tells(features, options):
     matrix = head.rotation.matrix()
     assert (matrix @ matrix.mT - torch.eye(6)).abs().max() < 1e-5
     assert not torch.equal(matrix, torch.eye(6))
+
+
+def test_the_rotation_moves_in_one_epoch_of_several_and_the_classifier_in_all(features):
+    train, held_out = parts(features)
+    head, matrices, weights = new_head(features), [], []
+
+    def keep(fit):
+        matrices.append(head.eval().rotation.matrix().clone())
+        weights.append(head.weights().detach().clone())
+
+    fit = Fit(head, replace(RECIPE, rotation_every=3, rotation_batch=60), seed=0)
+    history = fit(train, held_out, keep)
+    has_moved = [not torch.equal(one, other) for one, other in itertools.pairwise(matrices)]
+    assert has_moved == [each % 3 == 0 for each in range(1, 12)]
+    assert not any(torch.equal(one, other) for one, other in itertools.pairwise(weights))
+    maps = held_out.maps.float()
+    assert history[fit.best_epoch]["loss_held_out"] == pytest.approx(fit.measured(held_out)[0])
+    torch.testing.assert_close(fit.measured(held_out)[2], head(maps))
 
 
 def test_what_prefers_no_class_is_never_right(features):

@@ -32,7 +32,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(weights: Path, folder: Path, **changes: object) -> Run:
-    settings = replaced(Prototypes(), {"n_patches": 3, "n_measured": 6, **changes})
+    settings = replaced(Prototypes(), {"n_patches": 3, "n_measured": 3, **changes})
     return open_run(
         RunSpec(dataset=DATASET, model=f"infodisent@{weights}", store=str(folder), settings=settings, batch_size=3)
     )
@@ -112,9 +112,12 @@ def test_order_of_classes_does_not_matter(done: Run, weights: Path, tmp_path: Pa
 
 def test_measures_have_a_value_and_a_control(done: Run) -> None:
     rows = read(done, "prototype_measures").set_index("measure")
-    assert {"sum_error", "active", "purity", "correlation", "rv", "removal", "part_purity"} <= set(rows.index)
-    assert rows["value"].notna().all()
-    assert rows.loc[["purity", "correlation", "rv", "removal", "part_purity"], "control"].notna().all()
+    always = ["purity", "correlation", "rv", "removal", "part_purity", "completeness"]
+    assert {"sum_error", "active", "correctness", "contrastivity", *always} <= set(rows.index)
+    assert rows.loc[["sum_error", "active", *always], "value"].notna().all()
+    assert rows.loc[always, "control"].notna().all()
+    scores = rows.loc[["correctness", "completeness", "contrastivity"], ["value", "control"]].stack()
+    assert scores.between(0, 1).all()
 
 
 def test_weights_are_not_negative_and_fall(done: Run) -> None:

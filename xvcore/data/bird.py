@@ -4,7 +4,8 @@ Coordinates are those of a canonical bird that looks to the left: origin in the 
 y down, in units of 1/128 of the picture's side.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -124,6 +125,13 @@ def draw_lots(generator: np.random.Generator, decisive: dict[str, str], absent: 
         ),
         scene,
     )
+
+
+def unpatterned(bird: Bird, parts: Collection[str], generator: np.random.Generator) -> Bird:
+    """Return the same bird that wears on some parts what any bird may wear; each part's new plumage is drawn alone."""
+    worn = [_neutral(generator) for _ in PARTS]
+    plumage = (new if part in parts else old for part, new, old in zip(PARTS, worn, bird.plumage, strict=True))
+    return replace(bird, plumage=tuple(plumage))
 
 
 def _neutral(generator: np.random.Generator) -> Plumage:

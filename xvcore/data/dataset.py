@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -133,6 +133,22 @@ class Dataset(Protocol):
 
     def parts(self, class_id: str) -> tuple[PartBox, ...]:
         """Return the parts annotated in the images of a class, sorted by image id; empty when none are."""
+
+
+@runtime_checkable
+class Redrawn(Protocol):
+    """A dataset of scenes that can be seen without some of the parts of their object.
+
+    Examples
+    --------
+    >>> from xvcore.data import open_dataset
+    >>> birds = open_dataset("partbirds?classes=2&images=5")
+    >>> birds.without(birds.images("plain")[0], ["wing"]).image_id
+    'plain-val-00000~wing'
+    """
+
+    def without(self, record: ImageRecord, parts: Collection[str]) -> ImageRecord:
+        """Return the picture of the scene of an image without some parts; DataError where there is none."""
 
 
 datasets: Registry[Callable[..., Dataset]] = Registry("dataset", "xvcore.data.*")

@@ -7,6 +7,7 @@ else (pose, colours, background, the other parts) is drawn by lot without regard
 ``plain``, has no decisive part at all.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +15,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from xvcore.data.bird import N_CLASSES, PARTS, Bird, decisive_patterns, draw_lots
+from xvcore.data.bird import N_CLASSES, PARTS, Bird, decisive_patterns, draw_lots, unpatterned
 from xvcore.data.bird_drawing import draw, part_boxes, part_masks
 from xvcore.data.dataset import ClassInfo, ImageRecord, PartBox, datasets, find_class
-from xvcore.errors import DataError, ParameterError
+from xvcore.errors import DataError, ParameterError, unknown_name
 from xvcore.parameters import check, parameter, replaced
 
 PLAIN = "plain"
@@ -87,14 +88,30 @@ class PartBirds:
         """Return the RGB pixels of an image."""
         return draw(self.bird(record), self.px)
 
+    def without(self, record: ImageRecord, parts: Collection[str]) -> ImageRecord:
+        """Return the picture of the same scene whose bird wears on some parts what any bird may wear.
+
+        Raises
+        ------
+        DataError
+            A part that there is not.
+        """
+        for part in parts:
+            if part not in PARTS:
+                raise DataError(str(unknown_name("part of a bird", part, PARTS)))
+        image_id = "~".join([record.image_id.partition("~")[0], *sorted(set(parts))])
+        return ImageRecord(image_id, "", record.class_id)
+
     def bird(self, record: ImageRecord) -> Bird:
         """Return what is drawn in an image."""
-        number = int(record.image_id.rpartition("-")[2])
+        image_id, *removed = record.image_id.split("~")
+        number = int(image_id.rpartition("-")[2])
         class_key = (
             N_CLASSES if record.class_id == PLAIN else find_class(self.name, self.classes, record.class_id).class_idx
         )
         generator = np.random.default_rng([self.seed, SPLITS.index(self.split), class_key, number])
-        return draw_lots(generator, self._patterns(record.class_id), ABSENT)
+        bird = draw_lots(generator, self._patterns(record.class_id), ABSENT)
+        return unpatterned(bird, removed, generator)
 
     def part_masks(self, record: ImageRecord) -> dict[str, Bool[np.ndarray, "px px"]]:
         """Return where each part is seen in an image."""

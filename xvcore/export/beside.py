@@ -1,12 +1,13 @@
-"""Tables as Parquet in an export: all of them, or what the export's own format cannot hold."""
+"""What an export's own format cannot hold: tables as Parquet, and files that tables name."""
 
 import dataclasses
 from collections.abc import Mapping, Set
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xvcore.errors import ExportError
 from xvcore.export.content import Content
 from xvcore.store import Table
 from xvcore.store.parquet import footer, options
@@ -33,6 +34,32 @@ def write_rest(content: Content, out: Path, held: Mapping[str, Set[str]]) -> dic
             write_table(content, part_of(schema, names), out / FOLDER / f"{schema.name}.parquet")
             left[schema.name] = rest
     return left
+
+
+def copy_files(content: Content, out: Path) -> tuple[list[str], list[str]]:
+    """Copy the files of the store that its tables name, and return these and those that are not there any more.
+
+    Raises
+    ------
+    ExportError
+        A table names a file outside its store.
+    """
+    copied: list[str] = []
+    lost: list[str] = []
+    for schema in content.tables:
+        names = [column.name for column in schema.columns if column.kind == "file"]
+        for rows in content.rows(schema, names) if names else ():
+            for relative in sorted({row[name] for row in rows.to_pylist() for name in names} - {None}):
+                place = PurePosixPath(relative)
+                if place.is_absolute() or ".." in place.parts:
+                    raise ExportError(f"{schema.name} names {relative!r}: expected a file within the store")
+                data = content.store.place.read(relative)
+                (lost if data is None else copied).append(relative)
+                if data is not None:
+                    path = out / FOLDER / place
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
+    return copied, lost
 
 
 def part_of(schema: Table, names: list[str]) -> Table:

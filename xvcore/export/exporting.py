@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xvcore.errors import ExportError, StoreError
-from xvcore.export.beside import FOLDER
+from xvcore.export.beside import FOLDER, copy_files
 from xvcore.export.content import Content
 from xvcore.registry import Registry
 from xvcore.runs.originals import Originals
@@ -61,8 +61,8 @@ exporters: Registry[Exporter] = Registry("format of an export", "xvcore.export.*
 def export(store: Store, out: Path, kind: str, *, run_ids: Sequence[str] | None = None, pictures: Any = None) -> Path:
     """Write runs of a store as a folder that another tool opens, and return the folder.
 
-    Nothing is lost: tables and columns that the format cannot hold lie as Parquet in ``beside/``, and ``README.md``
-    names them. The folder appears whole or not at all.
+    Nothing is lost: tables and columns that the format cannot hold lie as Parquet in ``beside/``, as do the files that
+    tables name (weights of heads), and ``README.md`` names them. The folder appears whole or not at all.
 
     Parameters
     ----------
@@ -102,18 +102,21 @@ def export(store: Store, out: Path, kind: str, *, run_ids: Sequence[str] | None 
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         written = exporter.write(content, part)
-        _explain(part / "README.md", kind, content, written)
+        copied, lost_files = copy_files(content, part)
+        _explain(part / "README.md", kind, content, written, copied)
         part.chmod(0o755)
         part.replace(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     for each in written.lost_pictures:
         logger.warning("picture of %s cannot be had any more: its data set has moved or changed", each)
+    for each in lost_files:
+        logger.warning("file %s of %s cannot be had any more: it was moved or removed", each, store.url)
     logger.info("export of %s in %s", store.url, out)
     return out
 
 
-def _explain(path: Path, kind: str, content: Content, written: Written) -> None:
+def _explain(path: Path, kind: str, content: Content, written: Written, copied: Sequence[str]) -> None:
     """Write what the folder holds, how it is opened and what lies beside; below what the exporter wrote there."""
     before = path.read_text() if path.exists() else f"# Results of xv, for {kind}\n"
     lines = [before, "## How to open it\n", written.how, "\n## Runs\n"]
@@ -125,6 +128,12 @@ def _explain(path: Path, kind: str, content: Content, written: Written) -> None:
             "\n## What this format cannot hold\n",
             f"It lies in `{FOLDER}/` as Parquet, with the columns that tell to which row it belongs:\n",
             *(f"* `{name}`: {', '.join(columns)}" for name, columns in written.left.items()),
+        ]
+    if copied:
+        lines += [
+            "\n## Files that tables name\n",
+            f"They lie in `{FOLDER}/` under the names that the tables say:\n",
+            *(f"* `{each}`" for each in copied),
         ]
     if written.lost_pictures:
         lines += ["\n## Pictures that could not be had any more\n", *(f"* {each}" for each in written.lost_pictures)]

@@ -22,7 +22,7 @@ class Disentangle(ImageSettings):
     """
 
     method: ClassVar[str] = "disentangle"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     n_trainings: int = parameter(1, "Trainings, with the seeds seed, seed + 1, …; each splits the images anew", ge=1)
     held_out: float = parameter(
@@ -50,7 +50,7 @@ class Prototypes(ClassSettings):
     """
 
     method: ClassVar[str] = "prototypes"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     n_patches: int = parameter(5, "Strongest patches kept of a prototype to each side; EPIC shows 5", ge=1)
     n_shown: int = parameter(10, "Strongest contributions of a decision, and weights of a class, that get rows", ge=1)

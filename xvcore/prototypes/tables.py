@@ -22,6 +22,7 @@ from xvcore.store.schema import (
     picture,
     real,
     small,
+    stored_file,
     text,
 )
 
@@ -102,7 +103,7 @@ declare(
                 "n_active", "mean number of contributions above 0.2 to the prediction of a tested image", nullable=True
             ),
             real("orthogonality", "largest element of U Uᵀ - I", nullable=True),
-            text("file", "weights, relative to the store: infodisent@STORE/FILE", nullable=True),
+            stored_file("file", "weights, relative to the store: infodisent@STORE/FILE"),
             text("sha256", "SHA-256 of the weights", nullable=True),
             text("made_from", "digest of features, images, classes and parameters"),
         ),

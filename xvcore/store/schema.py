@@ -15,7 +15,7 @@ from xvcore.errors import unknown_name
 from xvcore.registry import Registry
 
 Encoding = Literal["dictionary", "split", "delta", "plain"]
-Kind = Literal["value", "json", "picture"]
+Kind = Literal["value", "json", "picture", "file"]
 Growth = str
 """What the work on a class, or the size of a part, is proportional to: ``images``; what a family counts in the record
 of a class (``regions``: the column ``n_regions``, up to the parameter ``max_regions``); or the pairs of either
@@ -43,7 +43,8 @@ class Column:
     nullable : whether a value may be missing; NaN counts as missing (SQL would spread it)
     encoding : of the values: ``"split"`` for 32-bit floats, ``"delta"`` for rising integers, ``"dictionary"`` for keys
         and for pictures that come in many rows
-    kind : ``"json"``: mappings are written as canonical JSON; ``"picture"``: announced to Hugging Face's readers
+    kind : ``"json"``: mappings are written as canonical JSON; ``"picture"``: announced to Hugging Face's readers;
+        ``"file"``: names of files of the store, which exports take along
     choices : the only values allowed, if any
     role : in ``class_runs``, of a count that a family adds: ``"found"``: what was looked for, which lists show;
         ``"step"``: something on the way there
@@ -177,6 +178,11 @@ def key(name: str, description: str, *, nullable: bool = False, choices: tuple[s
 def text(name: str, description: str, *, nullable: bool = False) -> Column:
     """Return a column of free text."""
     return Column(name, pa.string(), description, nullable=nullable)
+
+
+def stored_file(name: str, description: str) -> Column:
+    """Return a column of files that lie in the store beside its tables, named relative to it."""
+    return Column(name, pa.string(), description, nullable=True, kind="file")
 
 
 def mapping(name: str, description: str, *, nullable: bool = False) -> Column:

@@ -2,6 +2,10 @@
 
 The network below is frozen and nothing is augmented, so its features are the training images. An epoch is a state: a
 training that is interrupted after one and goes on from what it left takes the same steps to the same weights.
+
+To turn the features costs more than all else. So rotation and classifier are trained together in one epoch of
+``rotation_every``, in large batches; in the others the classifier alone is, on values that were pooled once, which
+costs next to nothing.
 """
 
 import copy
@@ -19,6 +23,7 @@ from xvcore.errors import XvError
 from xvcore.ops.probability import ranks
 from xvcore.parameters import check, parameter
 from xvcore.prototypes.method.head import Head
+from xvcore.prototypes.method.pooling import Pooled
 from xvcore.types import Scores
 
 START = 0.02
@@ -32,11 +37,13 @@ class Recipe:
     """How a head is trained; neither InfoDisent's nor SIDE's training is published: what names no source is ours."""
 
     epochs: int = parameter(30, "Rounds through the training images, at most", ge=1)
-    batch_size: int = parameter(64, "Images of a step", ge=1)
+    batch_size: int = parameter(64, "Images of a step of the classifier", ge=1)
     learning_rate: float = parameter(3e-3, "Highest rate of the classifier; a cosine takes it to 0", ge=0)
-    rotation_rate: float = parameter(
-        1e-4, "Highest rate of the rotation; EPIC's 1e-3 learns a few hundred images by heart", ge=0
+    rotation_every: int = parameter(
+        4, "Epochs for each one, the first of them, in which the rotation is trained too; 1 trains it in all", ge=1
     )
+    rotation_batch: int = parameter(256, "Images of a step of the rotation", ge=1)
+    rotation_rate: float = parameter(1e-3, "Highest rate of the rotation, that of EPIC's code", ge=0)
     weight_decay: float = parameter(1e-5, "Of AdamW on the classifier, as in EPIC; the rotation has none", ge=0)
     label_smoothing: float = parameter(
         0.1, "Share of the target that all classes get; with softmax outputs", ge=0, le=1
@@ -128,6 +135,7 @@ class Fit:
         self._rates = [float(group["lr"]) for group in self._optimiser.param_groups]
         self.history: list[Row] = []
         self._best: tuple[int, float, State] | None = None
+        self._kept: dict[int, tuple[int, Features, Pooled]] = {}
 
     def __call__(
         self, train: Features, held_out: Features, after_epoch: Callable[["Fit"], None] = lambda _fit: None
@@ -175,10 +183,10 @@ class Fit:
     def measured(self, features: Features) -> tuple[float, float, Scores]:
         """Return the mean loss, the accuracy, and the logits for features; NaN where there are none."""
         self.module.eval()
-        parts = [self.module(maps.to(self._device).float()) for maps in features.maps.split(self.recipe.batch_size)]
         if not len(features):
             return math.nan, math.nan, torch.zeros(0, 1)
-        scores, labels = torch.cat(parts).float(), features.labels.to(self._device)
+        labels = features.labels.to(self._device)
+        scores = self._scores(self._values(features)).float()
         accuracy = float((ranks(scores, labels) == 1).float().mean())
         return float(self._loss(scores, labels)), accuracy, scores
 
@@ -200,20 +208,21 @@ class Fit:
         self._best = (int(best[0]), float(best[1]), best[2]) if best else None
 
     def _epoch(self, train: Features, epoch: int) -> Row:
+        is_turning = self._turns and epoch % self.recipe.rotation_every == 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(train), generator=generator)
-        batches = order.split(self.recipe.batch_size)
+        values = train.maps if is_turning else self._values(train)
+        batches = order.split(self.recipe.rotation_batch if is_turning else self.recipe.batch_size)
         self.module.train()
         if isinstance(self.module, Head):
             self.module.noise = generator
-        total = right = 0.0
+        losses, right = [], []
         for step, chosen in enumerate(batches):
             done = (epoch + step / len(batches)) / self.recipe.epochs
             for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
                 group["lr"] = rate * (1 + math.cos(math.pi * done)) / 2
-            maps, labels = train.maps[chosen].to(self._device), train.labels[chosen].to(self._device)
-            half = self.recipe.amp and self._device.type == "cuda" and isinstance(self.module, Head)
-            scores = self.module(maps.bfloat16() if half else maps.float()).float()
+            given, labels = values[chosen].to(self._device), train.labels[chosen].to(self._device)
+            scores = self.module(self._as_multiplied(given)).float() if is_turning else self._scores(given)
             loss = self._loss(scores, labels)
             if isinstance(self.module, Head) and self.recipe.sparsity:
                 loss = loss + self.recipe.sparsity * (self.module.weights() * self.module.scale).sum(dim=1).mean()
@@ -222,9 +231,42 @@ class Fit:
             self._optimiser.step()
             if isinstance(self.module, Head):
                 self.module.project()
-            total += float(loss.detach()) * len(chosen)
-            right += float((ranks(scores, labels) == 1).sum())
-        return {"loss": total / len(train), "accuracy": right / len(train)}
+            losses.append(loss.detach() * len(chosen))
+            right.append((ranks(scores, labels) == 1).sum())
+        return {
+            "loss": float(torch.stack(losses).sum()) / len(train),
+            "accuracy": float(torch.stack(right).sum()) / len(train),
+        }
+
+    @property
+    def _turns(self) -> bool:
+        """Whether there is a rotation to be trained."""
+        return isinstance(self.module, Head) and self.recipe.rotation_rate > 0
+
+    def _as_multiplied(self, maps: Tensor) -> Tensor:
+        """Return maps in the type in which rotation and features are multiplied."""
+        return maps.bfloat16() if self.recipe.amp and self._device.type == "cuda" else maps.float()
+
+    def _scores(self, values: Float[Tensor, "images channels"]) -> Scores:
+        """Return the logits of pooled values: of a head, what its prototypes say; of a probe, means."""
+        if isinstance(self.module, Head):
+            return self.module.scores(values)
+        scores: Tensor = self.module(values[:, None])
+        return scores
+
+    @torch.no_grad()
+    def _values(self, features: Features) -> Pooled:
+        """Return the pooled values of all images, which are computed anew where the rotation has moved."""
+        turn = self.module.rotation.free._version if isinstance(self.module, Head) else 0
+        kept = self._kept.get(id(features))
+        if kept is None or kept[0] != turn:
+            self.module.eval()
+            parts = []
+            for maps in features.maps.split(self.recipe.batch_size):
+                given = maps.to(self._device).float()
+                parts.append(self.module.values(given) if isinstance(self.module, Head) else given.mean(dim=1))
+            kept = self._kept[id(features)] = turn, features, torch.cat(parts)
+        return kept[2]
 
     def _loss(self, scores: Scores, labels: Int[Tensor, " images"]) -> Tensor:
         if isinstance(self.module, Head) and self.module.options.outputs == "sigmoid":

@@ -82,6 +82,7 @@ class Decision(Shown):
     weights : of prototypes for classes
     bias : of every class
     peaks : the positions that speak
+    is_pooled : whether values are those of the positions alone
     """
 
     logits: Scores
@@ -89,10 +90,19 @@ class Decision(Shown):
     weights: Float[Tensor, "classes channels"]
     bias: Float[Tensor, " classes"]
     peaks: Peaks
+    is_pooled: bool = True
 
     def contributions(self, targets: Int[Tensor, " batch"]) -> Pooled:
         """Return what each prototype adds to the logit of an image's target; with the bias they sum to it."""
         return self.values * self.weights[targets]
+
+    def at_peaks(self, targets: Int[Tensor, " batch"]) -> tuple[Pooled, Pooled]:
+        """Return what each prototype adds at its largest and at its smallest position; together its contribution.
+
+        In the preserving mode all is at the largest.
+        """
+        below = -self.peaks.negative * self.weights[targets] * self.is_pooled
+        return self.contributions(targets) - below, below
 
 
 class Head(nn.Module):
@@ -149,13 +159,17 @@ class Head(nn.Module):
         """Return the logits of maps, batch × positions × channels."""
         if self.is_preserving:
             return F.linear(maps.mean(dim=1), self.raw, self.bias)
+        return self.scores(self.values(maps))
+
+    def values(self, maps: Channels) -> Pooled:
+        """Return what each prototype says of maps; not of the preserving mode."""
         if self.training and self.options.pooling == "gumbel":
             generator = self.noise or torch.Generator().manual_seed(0)
-            values = drawn(self.turned(maps / self.scale), self.options.temperature, generator) * self.scale
-        elif maps.requires_grad:
-            values = peaks(self.turned(maps)).values
-        else:
-            values = pooled(maps, self.rotation.matrix())
+            return drawn(self.turned(maps / self.scale), self.options.temperature, generator) * self.scale
+        return peaks(self.turned(maps)).values if maps.requires_grad else pooled(maps, self.rotation.matrix())
+
+    def scores(self, values: Pooled) -> Scores:
+        """Return the logits of what the prototypes say."""
         return F.linear(values, self.weights(), self.bias)
 
     def decision(self, maps: Channels) -> Decision:
@@ -164,7 +178,8 @@ class Head(nn.Module):
         found = peaks(turned)
         weights = self.weights()
         values = turned.mean(dim=1) if self.is_preserving else found.values
-        return Decision(F.linear(values, weights, self.bias), values, weights, self.bias, found)
+        logits = F.linear(values, weights, self.bias)
+        return Decision(logits, values, weights, self.bias, found, not self.is_preserving)
 
 
 def _rectified(raw: Tensor) -> Tensor:

@@ -63,7 +63,11 @@ def _first(channels: Channels) -> tuple[Pooled, Int[Tensor, "batch channels"]]:
 
 
 class _Turned(torch.autograd.Function):
-    """Rotation and pooling in one: maps of the rotated channels are not kept, and the gradient has two places a map."""
+    """Rotation and pooling in one: maps of the rotated channels are not kept, and the gradient has two places a map.
+
+    A row of the rotation's gradient is the sum of the features at the places where its channel is largest and smallest,
+    weighted by the channel's gradient there: ``embedding_bag`` reads these and nothing else.
+    """
 
     @staticmethod
     def forward(ctx: Any, maps: Channels, rotation: Tensor) -> Pooled:
@@ -78,10 +82,11 @@ class _Turned(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         maps, above, below, is_above, is_below = ctx.saved_tensors
         gradient = gradients[0].to(maps.dtype)
-        places = maps.new_zeros(maps.shape[0], maps.shape[1], gradient.shape[1])
-        places.scatter_add_(1, above[:, None], (gradient * is_above)[:, None])
-        places.scatter_add_(1, below[:, None], (gradient * is_below)[:, None])
-        return None, (places.flatten(0, 1).mT @ maps.flatten(0, 1)).to(ctx.kind)
+        first = torch.arange(len(maps), device=maps.device)[:, None] * maps.shape[1]
+        places = torch.cat([first + above, first + below]).mT.contiguous()
+        weights = torch.cat([gradient * is_above, gradient * is_below]).mT.contiguous()
+        moved = F.embedding_bag(places, maps.flatten(0, 1), per_sample_weights=weights, mode="sum")
+        return None, moved.to(ctx.kind)
 
 
 def pooled(maps: Channels, rotation: Float[Tensor, "channels channels"]) -> Pooled:

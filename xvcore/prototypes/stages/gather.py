@@ -19,6 +19,7 @@ from xvcore.prototypes.method.strongest_patches import SIDES, Patch, StrongestPa
 from xvcore.prototypes.networks import disentangled
 from xvcore.prototypes.settings import Prototypes
 from xvcore.prototypes.stages.decompose import KINDS, decided, scanned
+from xvcore.prototypes.stages.interventions import SCORES, part_scores
 from xvcore.runs.images import as_bytes, image_numbers, passed_images, pictures
 from xvcore.runs.parts import parts_in_input
 from xvcore.runs.run import Run
@@ -37,6 +38,7 @@ MEASURES = {
     "rv": "mean RV coefficient of the maps of two channels; control: before the rotation",
     "removal": "fall of the predicted logit without the cell of the strongest prototype; control: a random cell",
     "part_purity": "mean share of a prototype's patches that meet one annotated part; control: as many plain channels",
+    **SCORES,
 }
 
 
@@ -234,6 +236,7 @@ def _measures(run: Run[Prototypes], network: InfoDisent, done: list[str]) -> Non
     if parts:
         values = {kind: float(each["share"].mean()) if len(each) else float("nan") for kind, each in parts.items()}
         rows.append(("part_purity", values["prototype"], values["channel"], len(parts["prototype"])))
+    rows += part_scores(run, network, done)
     for name, value, control, number in rows:
         keys = {"run_id": run.run_id, "model": run.classifier.name, "measure": name}
         row = {**keys, "description": MEASURES[name], "value": value, "control": control, "n": number}

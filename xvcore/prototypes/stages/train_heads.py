@@ -65,7 +65,7 @@ def train_heads(run: Run[Disentangle]) -> None:
         over positions and a linear layer where its predictions are to be preserved.
     """
     check_name(run.classifier)
-    data = _data(run)
+    data = data_of(run)
     for seed in range(run.settings.seed, run.settings.seed + run.settings.n_trainings):
         _Training(run, data, seed).do()
 
@@ -309,7 +309,14 @@ def n_active(head: Head, features: Features) -> float | None:
     return float(torch.cat(counts).mean()) if len(features) else None
 
 
-def _data(run: Run[Disentangle]) -> Data:
+def data_of(run: Run[Disentangle]) -> Data:
+    """Return the images of all classes that are done.
+
+    Raises
+    ------
+    XvError
+        Fewer than two classes have images.
+    """
     done = set(run.store.classes_of("predictions", run.run_id))
     class_ids: list[str] = []
     image_ids: list[str] = []
