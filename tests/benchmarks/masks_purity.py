@@ -29,7 +29,7 @@ from xvcore.runs.run import Run, RunSpec, open_run
 from xvcore.runs.train import TRAINING_SET, train
 from xvcore.visual_summaries.settings import VisualSummaries
 
-PRESETS = ("published", "default", "robust")
+PRESETS = ("published", "default", "robust", "tenth")
 WORLDS = ("partbirds", "cub")
 N_DRAWS = 2000
 
