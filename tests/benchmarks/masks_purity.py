@@ -2,7 +2,7 @@
 
 Command: ``PYTHONPATH=. python tests/benchmarks/masks_purity.py FOLDER --keep KEPT [--worlds …] [--presets …] [--images N]``.
 FOLDER is that of ``masks.py``, with ``cub/CUB_200_2011``. Worlds: PartBirds' six classes with decisive parts and a
-``partbirds_narrow`` network, which is trained where KEPT has none; and three classes of CUB with the network of 965 birds.
+network of theirs (``--network``), which is trained where KEPT has none; and three classes of CUB with the network of 965 birds.
 A class that is in KEPT's store is not computed again.
 
 Purity is the mean over the accepted summaries of the share of their regions that contain the part which most of them
@@ -40,12 +40,12 @@ def opened(world: str, preset: str, arguments: argparse.Namespace) -> tuple[Run[
     settings = replaced(VisualSummaries(max_images=arguments.images), changes)
     store = str(arguments.keep / "store")
     if world == "partbirds":
-        weights = arguments.keep / "partbirds_narrow.pt"
+        weights = arguments.keep / f"{arguments.network}.pt"
         if not weights.exists():
-            train("partbirds_narrow", TRAINING_SET, weights)
+            train(arguments.network, TRAINING_SET, weights)
         dataset = open_dataset("partbirds")
         classes = [each.class_id for each in dataset.classes if dataset.decisive_parts(each.class_id)]
-        return open_run(RunSpec("partbirds", f"partbirds_narrow@{weights}", store, settings)), classes
+        return open_run(RunSpec("partbirds", f"{arguments.network}@{weights}", store, settings)), classes
     cub = f"cub:{arguments.folder}/cub/CUB_200_2011"
     listed = [each.class_id for each in open_dataset(cub).classes]
     outputs = {each: output for each in listed for start, output in BIRD_OUTPUTS.items() if each.startswith(start)}
@@ -53,6 +53,11 @@ def opened(world: str, preset: str, arguments: argparse.Namespace) -> tuple[Run[
     return open_run(
         RunSpec(cub, BIRDS.format(arguments.folder / "weights"), store, settings, class_map=class_map)
     ), list(outputs)
+
+
+def crisp_masks(run: Run[VisualSummaries], class_id: str) -> pd.DataFrame:
+    masks = run.store.read("masks", run.run_id, class_id)
+    return masks[masks["kind"] == "sharp"].dropna(subset="image_id")
 
 
 def containing(run: Run[VisualSummaries], class_id: str) -> pd.DataFrame:
@@ -115,13 +120,13 @@ def table(world: str, arguments: argparse.Namespace) -> None:
     for preset, (run, _) in of_preset.items():
         records = [run.store.read("class_runs", run.run_id, each).iloc[0] for each in classes]
         shares = [run.store.read("summary_parts", run.run_id, each) for each in classes]
-        masks = pd.concat([run.store.read("masks", run.run_id, each) for each in classes])
+        masks_of = {each: crisp_masks(run, each) for each in classes}
+        masks = pd.concat(list(masks_of.values()))
         regions = {each: containing(run, each) for each in classes}
         n_accepted[preset] = np.array([record["n_summaries"] for record in records])
         every = pd.concat(shares)
         drawn[preset] = np.full(N_DRAWS, np.nan)
-        images = {each: sorted(run.store.read("masks", run.run_id, each)["image_id"]) for each in classes}
-        of_class = {each: drawn_images(each, images[each]) for each in classes}
+        of_class = {each: drawn_images(each, sorted(masks_of[each]["image_id"])) for each in classes}
         for at in range(N_DRAWS):
             found = np.concatenate([purities(regions[each], of_class[each][at]) for each in classes])
             drawn[preset][at] = found.mean() if len(found) else np.nan
@@ -153,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=WORLDS)
+    parser.add_argument("--network", default="partbirds_narrow", choices=["partbirds_narrow", "partbirds_wide"])
     parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=PRESETS)
     parser.add_argument("--images", type=int, default=12, help="of each class")
     parser.add_argument("--classes", type=int, default=None, help="the first so many")
