@@ -78,11 +78,11 @@ def train(folder: Path, out: Path, recipe: Recipe) -> None:
     print(f"{len(images)} training images", flush=True)
     network = classifier.network
     torch.manual_seed(0)
-    network.classifier[1] = nn.Conv2d(512, len(dataset.classes), 1)  # type: ignore[index, operator]
-    nn.init.normal_(network.classifier[1].weight, std=0.01)  # type: ignore[index, union-attr]
-    nn.init.constant_(network.classifier[1].bias, 3.0)  # type: ignore[index, union-attr] # a ReLU follows
+    network.classifier[1] = nn.Conv2d(512, len(dataset.classes), 1)
+    nn.init.normal_(network.classifier[1].weight, std=0.01)
+    nn.init.constant_(network.classifier[1].bias, 3.0)  # a ReLU follows
     network.requires_grad_(True).train()
-    network.features[:STEM].requires_grad_(False)  # type: ignore[index, operator]
+    network.features[:STEM].requires_grad_(False)
     checkpoint = Checkpoint(out.with_name(f".{out.name}.training"), dataclasses.asdict(recipe), 50)
     losses = Descent(network, classifier.preprocessing, recipe)(
         partial(batches, images, labels, recipe.batch_size), checkpoint, lambda _: None
