@@ -358,9 +358,16 @@ class SparseMask:
     def _crisp_penalty(self) -> MaskPenalty:
         return self._penalty(self.crisp_area_weight, self.crisp_variation_weight, self.crisp_crispness_weight)
 
-    def _penalty(self, *weights: float) -> MaskPenalty:
-        is_isotropic, is_summed = self.variation == "isotropic", self.reduction == "sum"
-        return MaskPenalty(*weights, self.variation_power, is_isotropic, is_summed, self.free_area)
+    def _penalty(self, area_weight: float, variation_weight: float, crispness_weight: float) -> MaskPenalty:
+        return MaskPenalty(
+            area_weight,
+            variation_weight,
+            crispness_weight,
+            self.variation_power,
+            self.variation == "isotropic",
+            self.reduction == "sum",
+            self.free_area,
+        )
 
 
 @dataclass(frozen=True, slots=True)
