@@ -18,7 +18,7 @@ def masks_with_corners(n=2, height=4, width=5):
     return masks
 
 
-def literal_penalty(mask, weights, power, isotropic, summed):
+def literal_penalty(mask, weights, power, isotropic, summed, free_area=0.0):
     """Return the penalty of one mask (height × width), element by element."""
     height, width = mask.shape
     pixels = list(itertools.product(range(height), range(width)))
@@ -35,16 +35,20 @@ def literal_penalty(mask, weights, power, isotropic, summed):
         parts = [[step.abs() ** power for step in steps.values()] for steps in (down, right)]
         variation = sum(sum(part) / (1 if summed else len(part)) for part in parts)
     share = 1 if summed else len(pixels)
+    if free_area:
+        excess = max(area / len(pixels) - free_area, 0 * area)
+        area = len(pixels) * excess**2 / (2 * free_area)
     return weights[0] * area / share + weights[1] * variation + weights[2] * soft / share
 
 
+@pytest.mark.parametrize("free_area", [0.0, 0.2, 0.6])  # the masks' areas are .49 and .55
 @pytest.mark.parametrize(("isotropic", "summed", "power"), FORMS)
-def test_penalty_and_gradient_are_the_papers_formulas(isotropic, summed, power):
+def test_penalty_and_gradient_are_the_papers_formulas(isotropic, summed, power, free_area):
     weights = (0.3, 0.7, 2.0)
     masks = masks_with_corners().requires_grad_()
-    expected = torch.stack([literal_penalty(mask[0], weights, power, isotropic, summed) for mask in masks])
+    expected = torch.stack([literal_penalty(mask[0], weights, power, isotropic, summed, free_area) for mask in masks])
     (slope,) = torch.autograd.grad(expected.sum(), masks)
-    penalty = MaskPenalty(*weights, power, isotropic, summed)
+    penalty = MaskPenalty(*weights, power, isotropic, summed, free_area)
     torch.testing.assert_close(penalty(masks.detach()), expected.detach())
     torch.testing.assert_close(penalty.gradient(masks.detach()), slope)
 

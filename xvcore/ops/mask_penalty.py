@@ -20,6 +20,8 @@ class MaskPenalty:
     Parameters
     ----------
     area_weight, variation_weight, crispness_weight : factors of the three terms
+    free_area : a, the share of the elements below which area costs nothing: with it the first term is
+        ``area_weight · max(0, A − a)² / (2 a)`` of the area A (ours); 0 is the term as above
     variation_power : exponent of the differences in TV
     isotropic : which TV, see :func:`xvcore.ops.total_variation.total_variation`
     summed : sums over the mask's elements in place of means
@@ -42,10 +44,15 @@ class MaskPenalty:
     variation_power: float = 3.0
     isotropic: bool = False
     summed: bool = False
+    free_area: float = 0.0
 
     def __call__(self, masks: Maps) -> Float[Tensor, " batch"]:
         """Return the penalty of each mask."""
-        area = self._per_mask((1 - masks).abs())
+        removed = (1 - masks).abs()
+        area = self._per_mask(removed)
+        if self.free_area:
+            n_counted = self.share(masks) * masks[0].numel()
+            area = self._excess(removed).square().flatten() * (n_counted * self.free_area / 2)
         softness = self._per_mask((masks * (1 - masks)).abs())
         variation = total_variation(masks, self.variation_power, isotropic=self.isotropic, summed=self.summed)
         return self.area_weight * area + self.variation_weight * variation + self.crispness_weight * softness
@@ -55,6 +62,8 @@ class MaskPenalty:
         share = self.share(masks)
         removed = 1 - masks
         gradient = removed.sign().mul_(-self.area_weight * share)
+        if self.free_area:
+            gradient.mul_(self._excess(removed.abs()))
         if self.crispness_weight:
             is_soft = (masks * removed).sign_()
             gradient.addcmul_(is_soft, removed.sub_(masks), value=self.crispness_weight * share)
@@ -66,6 +75,10 @@ class MaskPenalty:
     def share(self, masks: Maps) -> float:
         """Return by how much an element counts: 1 in a sum, one over their number in a mean."""
         return 1.0 if self.summed else 1.0 / masks[0].numel()
+
+    def _excess(self, removed: Maps) -> Float[Tensor, "batch 1 1 1"]:
+        """Return by how much the area exceeds the free one, in shares of it; 0 where it does not."""
+        return (removed.mean(dim=(1, 2, 3), keepdim=True) / self.free_area - 1).clamp_(min=0)
 
     def _per_mask(self, values: Maps) -> Float[Tensor, " batch"]:
         return values.sum(dim=(1, 2, 3)) if self.summed else values.mean(dim=(1, 2, 3))
