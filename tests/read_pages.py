@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from xvcore.report.site import STAMP
+
 VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
 
@@ -80,5 +82,7 @@ def reached(folder: Path, pages: dict[Path, Page]) -> set[Path]:
     return found
 
 
-def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+def state(site: Path) -> dict[Path, tuple[int, bytes]]:
+    """Return times and bytes of a site's files, without the seal, which follows the store."""
+    files = [path for path in site.rglob("*") if path.is_file() and path != site / STAMP]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
