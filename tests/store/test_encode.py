@@ -1,4 +1,8 @@
+import io
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from xvcore.errors import StoreError
+from xvcore.store import SCHEMAS
 from xvcore.store.encode import (
     map_array,
     map_cell,
@@ -16,6 +21,7 @@ from xvcore.store.encode import (
     rle_encode,
     rle_overlap,
 )
+from xvcore.store.parquet import options
 
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
 
@@ -110,3 +116,14 @@ def test_a_map_beyond_16_bits_is_refused_not_made_infinite():
     with pytest.raises(StoreError, match="does not fit 16-bit floats"):
         map_cell(np.array([[1.0, 7e4]]))
     assert np.isinf(map_cell(np.array([[np.inf]]))).all()
+
+
+@pytest.mark.parametrize("n_pictures", [4, 300])
+def test_a_picture_that_many_rows_show_is_stored_once(n_pictures):
+    pictures = [np.random.default_rng(i).bytes(5000) for i in range(n_pictures)]
+    cells = [{"bytes": pictures[i % n_pictures], "path": None} for i in range(10 * n_pictures)]
+    crops = pa.table({"crop": pa.array(cells, SCHEMAS["unit_top"]["crop"].type)})
+    file = io.BytesIO()
+    pq.write_table(crops, file, **options(SCHEMAS["unit_top"]))
+    assert len(file.getvalue()) < 1.2 * sum(map(len, pictures))
+    assert pq.read_table(file).equals(crops)
