@@ -17,6 +17,7 @@ from xvcore.analyses.pages.owner_page import OwnerPage
 from xvcore.analyses.runs.occlusion import maps
 from xvcore.query import table
 from xvcore.report import build
+from xvcore.report.site import STAMP
 from xvcore.runs import pipeline
 from xvcore.runs.run import announce, open_run
 from xvcore.store import Store
@@ -130,8 +131,17 @@ def test_maps_lie_over_their_images_at_the_places_that_were_hidden(tmp_path):
         assert float(place["left"][:-1]) == pytest.approx(100 * (first - step / 2) / side, abs=0.01)
         assert float(place["width"][:-1]) == pytest.approx(100 * step * n / side, abs=0.01)
     before = state(folder)
+    (folder / STAMP).unlink()
     build(run.store, folder, picture_of=picture_of)
     assert state(folder) == before
+
+
+def test_a_picture_that_comes_back_is_shown_though_nothing_was_written(tmp_path):
+    run = complete(spec(tmp_path / "store", "occlusion"))
+    folder = build(run.store, tmp_path / "site", picture_of=lambda *_: None).parent
+    assert not list(folder.glob("images/**/*.jpg"))
+    build(run.store, folder, picture_of=picture_of)
+    assert list(folder.glob("images/**/*.jpg"))
 
 
 def test_a_map_of_what_is_lost_is_red_there():
@@ -160,6 +170,7 @@ def test_what_is_unchanged_is_not_made_again(tmp_path, monkeypatch):
     run = complete(spec(tmp_path / "store", "occlusion"))
     folder = build(run.store, tmp_path / "site", picture_of=picture_of).parent
     before, read = state(folder), []
+    (folder / STAMP).unlink()  # else nothing is looked at
     monkeypatch.setattr(OwnerPage, "_written", lambda self, _inputs: read.append(self.owner.page))
     monkeypatch.setattr(ClassPage, "_written", lambda self, _inputs: read.append(self.entry.page))
     build(run.store, folder, picture_of=picture_of)

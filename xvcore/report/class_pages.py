@@ -300,24 +300,16 @@ class _OneClass:
         for entry in topic.entries:
             stamp = _Pages(draft, topic, entry, self.around[entry.folder], related, self.source).write()
             draft.cards[entry.folder] = stamp["card"]
-            if stamp["card"]["problem"] or (draft.picture_of is not None and stamp["lost"] is not None):
-                draft.unsettled.add(entry.folder)
+            draft.judge(entry.folder, stamp["card"]["problem"], stamp["lost"])
             sides.append(Side(entry, stamp["card"], stamp["images"]))
             stamps.append(stamp["inputs"])
             pictures = {image["picture"] for image in stamp["images"].values() if image["picture"]}
             draft.shown.setdefault(shared_folder(entry.network.run, topic.name), set()).update(pictures)
         if comparison and topic.page is not None and len(sides) > 1:
-            inputs = digest(
-                [
-                    digest_of_code(self.source.package),
-                    stamps,
-                    str(self.around[topic.page]),
-                    [side.images for side in sides],
-                ],
-                16,
-            )
+            around, code = self.around[topic.page], digest_of_code(self.source.package)
+            inputs = digest([code, stamps, str(around), [side.images for side in sides]], 16)
             if not draft.site.begins_with(topic.page, f'content="{inputs}"'):
-                page = Comparison(topic, topic.page, sides, self.around[topic.page])
+                page = Comparison(topic, topic.page, sides, around)
                 draft.site.write(topic.page, comparison(draft.store, draft.renderer, page, inputs))
 
 

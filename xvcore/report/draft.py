@@ -39,3 +39,15 @@ class Draft:
     shown: dict[str, set[str]] = field(default_factory=dict)
     unsettled: set[str] = field(default_factory=set)
     processes: int = 1
+
+    def judge(self, folder: str, problem: str | None, lost: str | None = None) -> None:
+        """Note a folder as unsettled where its pages may be better another time.
+
+        Parameters
+        ----------
+        folder : of the pages
+        problem : why a table could not be read, if so
+        lost : an image whose original there was none of, if so; where nobody is asked for them, none comes back
+        """
+        if problem or (lost is not None and self.picture_of is not None):
+            self.unsettled.add(folder)

@@ -56,6 +56,7 @@ class ClassPage:
         stamp = self.draft.site.stamp(self.entry.folder)
         if stamp.get("inputs") != inputs or not self._is_whole(stamp):
             stamp = self._written(inputs)
+        self.draft.judge(self.entry.folder, stamp["problem"], stamp["lost"])
         shown = self.draft.shown.setdefault(shared_folder(self.entry.network.run, self.topic.name), set())
         shown.update(stamp["pictures"])
 

@@ -186,6 +186,7 @@ class OwnerPage:
         }
         files = {shown.file.removeprefix(f"{self.owner.folder}/") for shown in tables if shown.file}
         self.draft.site.seal(self.owner.folder, {"inputs": inputs, "card": card}, files)
+        self.draft.judge(self.owner.folder, problem)
         return card
 
     def _classes(self) -> Iterator[tuple[Topic, list[Entry]]]:
