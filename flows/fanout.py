@@ -248,10 +248,12 @@ class Pool:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
         from prefect.client.schemas.objects import State, StateType
 
+        def read() -> "Sequence[FlowRun]":
+            with get_client(sync_client=True) as client:
+                return client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(handles))))
+
         time.sleep(POLL_SECONDS)
-        with get_client(sync_client=True) as client:
-            wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(handles)))
-            found = self._answer(partial(client.read_flow_runs, flow_run_filter=wanted))
+        found = self._answer(read)
         if found is None:
             return
         self._say_if_idle(found)

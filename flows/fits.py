@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from xvcore.errors import XvError, in_one_line
-from xvcore.keys import digest
+from xvcore.keys import digest, digest_of_library
 from xvcore.runs.fits import Fit, fits
 from xvcore.version import VERSION
 
@@ -75,6 +75,8 @@ def _folder() -> Path:
 
 def _versions() -> list[str]:
     """Return the versions of what is asked, and a digest of what asks."""
-    library = Path(__file__).resolve().parent.parent / "xvcore"
-    code = digest({str(each.relative_to(library)): each.read_text() for each in sorted(library.rglob("*.py"))}, 32)
-    return [VERSION, code, *(f"{each} {version(each)}" for each in ASKED if importlib.util.find_spec(each))]
+    return [
+        VERSION,
+        digest_of_library(),
+        *(f"{each} {version(each)}" for each in ASKED if importlib.util.find_spec(each)),
+    ]

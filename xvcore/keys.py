@@ -32,7 +32,7 @@ def digest_of_folder(folder: Path) -> str:
     compiles beside its files is passed over.
     """
     found = hashlib.sha256()
-    for entry in _entries(str(folder)):
+    for entry in files_below(folder):
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:  # gone since the folder was listed
@@ -41,7 +41,12 @@ def digest_of_folder(folder: Path) -> str:
     return found.hexdigest()
 
 
-def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+def digest_of_library() -> str:
+    """Return the digest of this library's folder: it changes with its code, templates and data."""
+    return digest_of_folder(Path(__file__).parent)
+
+
+def files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     """Yield all files below a folder, in the order of their names; none where it does not exist."""
     try:
         with os.scandir(folder) as found:
@@ -52,7 +57,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
         if entry.name == "__pycache__":
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _entries(entry.path)
+            yield from files_below(entry.path)
         else:
             yield entry
 

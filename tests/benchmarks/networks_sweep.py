@@ -36,14 +36,13 @@ from torch import Tensor, nn
 
 from xvcore.errors import ParameterError, XvError
 from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
-from xvcore.models import Classifier, find, load
+from xvcore.models import Classifier, find
 from xvcore.models.torchvision import names as torchvision_names
+from xvcore.runs.fits import n_parameters, small
 from xvcore.units.method.deconvnet import Deconvnet
 from xvcore.units.method.top_activations import TopActivations
 
 MAX_PARAMETERS = 120_000_000
-SIDES = (96, 128)
-"""Inputs that are tried before a network's own."""
 N_FAMILIES = 130
 SIZES = ("test", "atto", "femto", "pico", "zepto", "nano", "xxs", "xxt", "xs", "tiny", "mini", "small", "050", "s", "t")
 """Words by which timm's names tell small networks, smallest first."""
@@ -102,7 +101,7 @@ def asked(name: str) -> Iterator[Answer]:
     if n > MAX_PARAMETERS:
         yield Answer("load", "left out: too large", f"{n / 1e6:.0f} million parameters")
         return
-    classifier = loaded(name)
+    classifier = small(name)
     yield Answer("load", "loaded", " × ".join(map(str, classifier.preprocessing.input_px)))
     for question, answer in QUESTIONS.items():
         yield guarded(question, answer, name, classifier)
@@ -116,30 +115,6 @@ def guarded(
         return Answer(question, *answer(name, classifier))
     except Exception as error:  # noqa: BLE001  the sweep goes on, and counts it
         return Answer(question, "FAULT: raised", f"{type(error).__name__}: {error}")
-
-
-def n_parameters(name: str) -> int:
-    """Return how many parameters a network has, without its memory where it can be built so."""
-    build = find(name).build
-    try:
-        with torch.device("meta"):
-            network = build(10)
-    except (NotImplementedError, RuntimeError):  # computes its widths with tensors
-        network = build(10)
-    return sum(each.numel() for each in network.parameters())
-
-
-def loaded(name: str) -> Classifier:
-    """Return a network for the smallest images that it takes."""
-    for side in SIDES:
-        try:
-            classifier = load(f"{name}@random?classes=10&input={side}")
-            with torch.no_grad():
-                classifier.logits(torch.rand(1, 3, side, side))
-        except (ParameterError, RuntimeError, AssertionError, ValueError, IndexError):  # whatever networks raise
-            continue
-        return classifier
-    return load(f"{name}@random?classes=10")
 
 
 def images_of(classifier: Classifier, n: int = 2) -> Tensor:

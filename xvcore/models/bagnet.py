@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from xvcore.errors import ParameterError
 from xvcore.models.architecture import Architecture, Output, PublishedWeights, architectures
 from xvcore.models.labels import imagenet_outputs
-from xvcore.models.partbirds import OUTPUTS
+from xvcore.models.partbirds import OUTPUTS, PREPROCESSING
 from xvcore.models.preprocessing import Preprocessing
 from xvcore.ops.full_precision import full_precision
 from xvcore.ops.patch_grid import PatchGrid
@@ -256,5 +256,5 @@ for side, file in FILES.items():
     )
     # Widths of whole multiples of eight: oneDNN of torch 2.15 breaks memory on narrower strided layers (channels last).
     small = Layout(side, 16, (8, 16, 24, 32), (1, 1, 2, 1), stem_momentum=0.1, is_guarded=False)
-    birds = Preprocessing((128, 128), None, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    architectures.register(f"partbirds_bagnet{side}")(_architecture(f"partbirds_bagnet{side}", small, birds, OUTPUTS))
+    birds = _architecture(f"partbirds_bagnet{side}", small, PREPROCESSING, OUTPUTS)
+    architectures.register(birds.name)(birds)

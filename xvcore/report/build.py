@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from xvcore.keys import digest, digest_of_folder
+from xvcore.keys import digest, digest_of_library
 from xvcore.report.chapters import Chapter
 from xvcore.report.draft import Draft
 from xvcore.report.family import families
@@ -91,7 +90,7 @@ def build(  # noqa: PLR0913
 
 def _code(packages: Mapping[str, str]) -> list[str]:
     """Return digests of what makes the pages: this library, and the pages of families that others brought."""
-    return [digest_of_folder(Path(str(files("xvcore")))), *(digest_of_code(each) for each in packages.values())]
+    return [digest_of_library(), *(digest_of_code(each) for each in packages.values())]
 
 
 def _write(draft: Draft, chapters: Sequence[Chapter], *, is_whole: bool) -> None:

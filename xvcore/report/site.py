@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from xvcore.keys import files_below
+
 LOCK = ".lock"
 """Held by the process that writes pages into the folder."""
 STAMP = ".stamp.json"
@@ -123,12 +125,10 @@ class Site:
         self.write(STAMP, json.dumps({"inputs": inputs, "files": self._digest_of_names()}))
 
     def _digest_of_names(self) -> str:
-        found = hashlib.sha256()
-        for where, folders, names in os.walk(self.folder):
-            folders.sort()
-            is_top = Path(where) == self.folder
-            own = sorted(name for name in names if not (is_top and name in {LOCK, STAMP}))
-            found.update("\0".join([where[len(str(self.folder)) :], *own, "\n"]).encode())
+        own, found = {str(self.folder / LOCK), str(self.folder / STAMP)}, hashlib.sha256()
+        for entry in files_below(self.folder):
+            if entry.path not in own:
+                found.update(f"{entry.path}\0".encode())
         return found.hexdigest()
 
     def _listed(self, folder: str) -> set[str]:

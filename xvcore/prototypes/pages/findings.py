@@ -13,7 +13,7 @@ from xvcore.report.chapters import Network, Section
 from xvcore.report.class_pages import Row
 from xvcore.report.draft import Cards
 from xvcore.report.family import of_classes
-from xvcore.report.findings import LEVEL, Finding, Told, difference, mean, surest, told
+from xvcore.report.findings import LEVEL, Estimate, Finding, Told, difference, mean, surest, told
 from xvcore.report.wording import decimal, p_words, percent, plural
 
 REMOVAL = "fall of the predicted logit without the cell of the strongest prototype, less that without a random cell"
@@ -35,7 +35,7 @@ def of_class(data: ClassPrototypes, class_name: str) -> list[Told]:
     class_name : in words
     """
     model, page, tests = data.entry.network.title, data.entry.page, data.tests
-    foremost = tests.foremost.get(data.entry.class_id, ())
+    foremost = data.tested
     falls = [(float(row["fall"]), float(row["random_fall"])) for row in data.removals]
     found = [told(each, f"{page}#images") for each in _removal(model, f"images of {class_name}", falls)]
     found += [told(each, f"{page}#tested") for each in _patches(model, class_name, data.entry.class_id, tests)]
@@ -64,11 +64,17 @@ def parts_of_run(parts: Sequence[Row]) -> dict[str, list[float]]:
     return {kind: [float(row["share"]) for row in used if row["kind"] == kind] for kind in ("prototype", "channel")}
 
 
+def _beside(pairs: Sequence[tuple[float, float]]) -> tuple[Estimate, float, float]:
+    """Return the mean difference of pairs, and the means of the first and of the second of each."""
+    first, second = ([each[place] for each in pairs] for place in (0, 1))
+    differences = [one - other for one, other in pairs]
+    return mean(differences), mean(first).value, mean(second).value
+
+
 def _removal(model: str, images: str, falls: Sequence[tuple[float, float]]) -> Iterator[Finding]:
-    found = mean([fall - random for fall, random in falls])
+    found, strongest, random = _beside(falls)
     if found.low is None:
         return
-    strongest, random = (mean([each[place] for each in falls]).value for place in (0, 1))
     sentence = (
         f"Without the cell of the prototype that adds most, the logit of what {model} predicts falls by "
         f"{decimal(strongest)} in {images}, without a random cell by {decimal(random)}: a difference of {found.words} "
@@ -97,10 +103,9 @@ def _parts(model: str, class_name: str, foremost: Sequence[Foremost]) -> Iterato
     """Yield whether the patches of a prototype meet one and the same part more than random boxes do."""
     rows = [each.part for each in foremost if each.part and each.part["n_patches"]]
     pairs = [(float(row["share"]), float(row["random_purity"])) for row in rows if row["share"] is not None]
-    found = mean([share - random for share, random in pairs])
+    found, share, random = _beside(pairs)
     if found.low is None:
         return
-    share, random = (mean([each[place] for each in pairs]).value for place in (0, 1))
     sentence = (
         f"The patches of a prototype of {class_name} in {model} meet one and the same part in {percent(share)}, as "
         f"many random boxes in {percent(random)}: a difference of {found.percent} over {plural(found.n, 'prototype')}."
@@ -148,12 +153,11 @@ def _difference(section: Section, a: Network, b: Network, cards: Cards) -> Itera
     """Yield which of two networks takes fewer prototypes for a decision, over the images that both decided."""
     first, second = (_needed(section, each, cards) for each in (a, b))
     both = sorted(first.keys() & second.keys())
-    found = mean([first[each] - second[each] for each in both])
+    found, of_first, of_second = _beside([(first[each], second[each]) for each in both])
     if found.low is None:
         return
-    means = [mean([each[key] for key in both]).value for each in (first, second)]
     sentence = (
-        f"A decision takes {decimal(means[0], 1)} prototypes in {a.title} and {decimal(means[1], 1)} in {b.title}: a "
+        f"A decision takes {decimal(of_first, 1)} prototypes in {a.title} and {decimal(of_second, 1)} in {b.title}: a "
         f"difference of {found.words} over the same {plural(found.n, 'image')}."
     )
     page = next(entry.page for entry, card in _cards_of(section, a, cards) if card.get("needed"))
