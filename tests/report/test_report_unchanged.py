@@ -48,6 +48,13 @@ def test_what_has_not_changed_is_not_read(store_and_site, monkeypatch):
     assert contents(site) == before
 
 
+def test_a_site_that_was_moved_is_still_whole(store_and_site, tmp_path, monkeypatch):
+    store, site = store_and_site
+    moved = site.rename(tmp_path / "moved")
+    refuse(monkeypatch)
+    build(store, moved, picture_of=picture_of)
+
+
 @pytest.mark.parametrize("change", ["table", "page", "picture", "further page", "runs", "names"])
 def test_what_has_changed_is_read(store_and_site, change, monkeypatch):
     store, site = store_and_site

@@ -125,10 +125,11 @@ class Site:
         self.write(STAMP, json.dumps({"inputs": inputs, "files": self._digest_of_names()}))
 
     def _digest_of_names(self) -> str:
-        own, found = {str(self.folder / LOCK), str(self.folder / STAMP)}, hashlib.sha256()
+        found = hashlib.sha256()
         for entry in files_below(self.folder):
-            if entry.path not in own:
-                found.update(f"{entry.path}\0".encode())
+            name = os.path.relpath(entry.path, self.folder)
+            if name not in {LOCK, STAMP}:
+                found.update(f"{name}\0".encode())
         return found.hexdigest()
 
     def _listed(self, folder: str) -> set[str]:
