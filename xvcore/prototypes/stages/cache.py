@@ -14,8 +14,11 @@ from xvcore.prototypes.method.feature_map import FeatureMap, feature_map
 from xvcore.runs.images import batches, passed_images
 from xvcore.runs.run import Progress, Run
 
-VERSION = 1
+VERSION = 2
 """Counted up whenever a change of the code moves the features."""
+STORED = np.dtype("<f2")
+"""How values are stored: bytes, since as a list every one of them would have two levels of its own in Parquet."""
+SCHEMA = pa.schema({"image_id": pa.string(), "sha256": pa.string(), "features": pa.binary(), "digest": pa.string()})
 _maps: dict[str, FeatureMap] = {}
 
 
@@ -58,19 +61,21 @@ def cache(run: Run[Any], class_id: str, progress: Progress | None = None) -> int
         with torch.inference_mode():
             maps, _ = found.maps(run.classifier.network, run.classifier.logits, batch.images.to(run.classifier.device))
         values = maps.flatten(2).transpose(1, 2).half().flatten(1).cpu().numpy()
-        for image_id, each in zip(batch.image_ids, values, strict=True):
+        for image_id, each in zip(batch.image_ids, values.astype(STORED, copy=False), strict=True):
             if not np.isfinite(each).all():
                 raise StoreError(f"features of {image_id} are beyond what 16 bits can hold (±65504)")
+            held = each.tobytes()
             rows[image_id] = {
                 "image_id": image_id,
                 "sha256": wanted[image_id],
-                "features": each,
-                "digest": _digest(each),
+                "features": held,
+                "digest": _digest(held),
             }
         n_done += len(batch.image_ids)
         if progress:
             progress(n_done, len(missing))
-    _write(run, class_id, [rows[image_id] for image_id in sorted(rows)])
+    table = pa.Table.from_pylist([rows[image_id] for image_id in sorted(rows)], SCHEMA)
+    run.store.write("features", cache_id(run), class_id, table)
     return n_done
 
 
@@ -89,9 +94,8 @@ def features_of(run: Run[Any], class_id: str) -> tuple[list[str], np.ndarray, li
     if lost:
         raise StoreError(f"no features of {lost[0]} in {cache_id(run)}: run the class again, they are made anew")
     names = sorted(wanted)
-    values = [valid[name]["features"] for name in names]
-    stacked = np.stack(values) if values else np.zeros((0, shape[1] * shape[2]), np.float16)
-    return names, stacked.reshape(shape), [valid[name]["digest"] for name in names]
+    values = np.frombuffer(b"".join(valid[name]["features"] for name in names), STORED)
+    return names, values.astype(np.float16).reshape(shape), [valid[name]["digest"] for name in names]
 
 
 def sha256_of(run: Run[Any], class_id: str) -> dict[str, str | None]:
@@ -111,22 +115,9 @@ def _valid(run: Run[Any], class_id: str) -> list[dict[str, Any]]:
         rows = run.store.read_arrow("features", name, class_id)
     except DamagedError:
         return []  # made anew
-    lists = rows.column("features").combine_chunks()
-    values, offsets = lists.values.to_numpy(zero_copy_only=False), lists.offsets.to_numpy()
-    plain = rows.select(["image_id", "sha256", "digest"]).to_pylist()
-    found = [
-        {**row, "features": values[start:end]} for row, start, end in zip(plain, offsets[:-1], offsets[1:], strict=True)
-    ]
+    found: list[dict[str, Any]] = rows.select(SCHEMA.names).to_pylist()
     return [row for row in found if _digest(row["features"]) == row["digest"]]
 
 
-def _write(run: Run[Any], class_id: str, rows: list[dict[str, Any]]) -> None:
-    sizes = [0, *(len(row["features"]) for row in rows)]
-    flat = np.concatenate([row["features"] for row in rows]) if rows else np.zeros(0, np.float16)
-    lists = pa.ListArray.from_arrays(pa.array(np.cumsum(sizes), pa.int32()), pa.array(flat, pa.float16()))
-    columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in ("image_id", "sha256", "digest")}
-    run.store.write("features", cache_id(run), class_id, pa.table({**columns, "features": lists}))
-
-
-def _digest(values: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+def _digest(held: bytes) -> str:
+    return hashlib.sha256(held).hexdigest()
