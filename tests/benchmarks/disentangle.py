@@ -116,8 +116,8 @@ def caching(run: Run[Disentangle]) -> None:
         assert cache.cache(run, class_id) == len(names)
 
     cache_all()
-    bare = min(_seconds(pass_all) for _ in range(3))
-    whole = min(_seconds(cache_all) for _ in range(3))
+    pairs = [(_seconds(pass_all), _seconds(cache_all)) for _ in range(7)]
+    bare, whole = (min(each) for each in zip(*pairs, strict=True))
     print(f"{run.classifier.name}: {len(names)} images: pass {bare:.2f} s, cached {whole:.2f} s ({whole / bare:.2f}x)")
 
 
