@@ -55,8 +55,8 @@ def with_pictures(
     progress : called with the number of rows whose pictures are made
     """
     shown = np.flatnonzero(_are_shown(run.settings, ranking))
-    wanted = ranking.take(pa.array(shown)).to_pylist() if len(shown) else []
-    made: dict[int, dict[str, Any]] = dict(zip(shown.tolist(), wanted, strict=True))
+    wanted: list[dict[str, Any]] = ranking.take(pa.array(shown)).to_pylist() if len(shown) else []
+    made = dict(zip(shown.tolist(), wanted, strict=True))
     wanted.sort(key=lambda row: (row["image_class_id"], row["image_id"], row["unit"]))
     if wanted:
         _make(run, layer, wanted, pixels, progress)
@@ -125,10 +125,9 @@ def n_shown(settings: TopUnits, ranking: pa.Table) -> int:
 
 
 def _are_shown(settings: TopUnits, ranking: pa.Table) -> np.ndarray:
-    are_first = ranking["position"].to_numpy() <= settings.top.shown
-    if settings.units_shown is None:
-        return are_first
-    found: np.ndarray = are_first & (ranking["unit"].to_numpy() < settings.units_shown)
+    found: np.ndarray = ranking["position"].to_numpy() <= settings.top.shown
+    if settings.units_shown is not None:
+        found &= ranking["unit"].to_numpy() < settings.units_shown
     return found
 
 

@@ -115,4 +115,4 @@ def _is_written(run: Run[TopUnits], layer: UnitLayer, ranking: pa.Table) -> bool
         return False
     columns = ["unit", "position", "image_id", "activation", "map_y", "map_x"]
     before = run.store.read_arrow("unit_top", run.run_id, layer.name, columns)
-    return before.equals(ranking.select(columns).cast(before.schema))
+    return bool(before.equals(ranking.select(columns).cast(before.schema)))
