@@ -91,6 +91,15 @@ def test_signals_of_one_place_carry_their_field_only(network: nn.Module) -> None
     assert max(found.values.shape[2:]) < 60
 
 
+def test_a_signal_has_as_much_of_the_largest_maps_as_its_place_sees(network: nn.Module) -> None:
+    images = torch.rand(2, 3, PX, PX, dtype=torch.float64).requires_grad_()
+    way = Way.down(network(images), images)
+    assert way is not None
+    largest = images[0].nbytes
+    assert way.signal_bytes((PX, PX)) == way.signal_bytes((2 * PX, PX)) == largest
+    assert way.signal_bytes((PX // 3, PX)) == pytest.approx(largest / 3)
+
+
 @pytest.mark.parametrize(
     ("name", "module"),
     [

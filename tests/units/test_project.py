@@ -15,7 +15,9 @@ from xvcore.runs import pipeline
 from xvcore.runs.joining import told
 from xvcore.runs.run import Run, RunSpec, announce, open_run
 from xvcore.store.encode import picture_array
+from xvcore.units.method import deconvnet
 from xvcore.units.settings import TopUnits
+from xvcore.units.stages import project
 from xvcore.units.stages.project import reduced
 
 DATASET = "partbirds?classes=2&images=2"
@@ -76,6 +78,35 @@ def test_pictures_are_those_of_full_size_reduced_and_numbers_do_not_move(tmp_pat
         assert np.abs(expected.astype(int) - picture_array(other.projection)).max() <= 1
         crops = reduced(picture_array(one.crop), PX).astype(float), picture_array(other.crop).astype(float)
         assert np.abs(crops[0] - crops[1]).mean() < 6  # JPEG, twice
+
+
+def test_how_much_is_in_memory_at_once_moves_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = scanned(tmp_path, None)
+    pipeline.gather(run)
+    together = top_of(run)
+    for layer in run.store.classes_of("unit_top", run.run_id):
+        run.store.remove("unit_top", run.run_id, layer)
+    monkeypatch.setattr(deconvnet, "SIGNAL_BYTES", {"cpu": 1})
+    monkeypatch.setattr(deconvnet, "PASSES_UP", 1)
+    monkeypatch.setattr(project, "PIXEL_BYTES", 0)
+    pipeline.gather(replace(run, spec=replace(run.spec, batch_size=1)))
+    alone = top_of(run)
+    pd.testing.assert_frame_equal(together.drop(columns="projection"), alone.drop(columns="projection"))
+    shown = together["projection"].notna()
+    assert shown.sum() > 20
+    for one, other in zip(together["projection"][shown], alone["projection"][shown], strict=True):
+        assert np.abs(picture_array(one).astype(int) - picture_array(other)).max() <= 1  # by the order of sums
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 100])
+def test_rows_are_made_together_in_their_order_of_few_images(most: int) -> None:
+    images = [0, 0, 0, 1, 2, 2, 3, 4, *[5] * 13]
+    rows = [{"image_class_id": "a", "image_id": str(image)} for image in images]
+    chunks = [*project._chunks(rows, most, 2)]
+    assert [row for chunk in chunks for row in chunk] == rows
+    assert 0 < min(map(len, chunks)) <= max(map(len, chunks)) <= most
+    assert max(len({row["image_id"] for row in chunk}) for chunk in chunks) == min(most, 2)
+    assert not [*project._chunks([], most, 2)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])

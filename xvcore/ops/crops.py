@@ -11,6 +11,7 @@ of ``torch.autograd.grad`` but for the order of sums.
 >>> crops = way(signals, of_image, y, x) if way else None                 # doctest: +SKIP
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,10 +97,12 @@ class Way:
     ----------
     nodes : of the graph, each before those that come below it; the last is the images' own
     size : height and width of the images, in pixels
+    itemsize : bytes of a number of theirs
     """
 
     nodes: tuple[Node, ...]
     size: tuple[int, int]
+    itemsize: int
 
     @classmethod
     def down(cls, maps: Tensor, images: Tensor) -> "Way | None":
@@ -118,7 +121,18 @@ class Way:
             if step is None or len(_shape_of(node)) != 4 or not step.fits(node):
                 return None
         is_leaf = getattr(nodes[-1], "variable", None) is images
-        return cls(nodes, (images.shape[2], images.shape[3])) if is_leaf else None
+        return cls(nodes, (images.shape[2], images.shape[3]), images.itemsize) if is_leaf else None
+
+    def signal_bytes(self, field: tuple[int, int]) -> float:
+        """Return the bytes of the largest maps that a signal has on its way, by what its place sees of the images.
+
+        Parameters
+        ----------
+        field : height and width of the receptive field, in pixels
+        """
+        shares = (min(seen / n, 1) for seen, n in zip(field, self.size, strict=True))
+        largest = max(math.prod(_shape_of(node)[1:]) for node in self.nodes[:-1])
+        return math.prod(shares) * largest * self.itemsize
 
     def __call__(self, signals: Float[Tensor, "signals units"], of_image: Numbers, y: Numbers, x: Numbers) -> Crops:
         """Return what arrives at the pixels of each signal.

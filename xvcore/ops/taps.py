@@ -157,11 +157,11 @@ class _Reached(Exception):  # noqa: N818 - no error: it ends a pass
 @contextmanager
 def _hooked(network: nn.Module, names: set[str] | None, hear: Callable[[str, Any], None]) -> Iterator[None]:
     """Tell of every call of the named modules, of all modules for None."""
+    known = network.named_modules() if names is None else ((name, network.get_submodule(name)) for name in names)
     handles = []
     try:
-        for name, module in network.named_modules():
-            if names is None or name in names:
-                handles.append(module.register_forward_hook(lambda *call, name=name: hear(name, call[2])))
+        for name, module in known:
+            handles.append(module.register_forward_hook(lambda *call, name=name: hear(name, call[2])))
         yield
     finally:
         for handle in handles:

@@ -118,8 +118,8 @@ class DecodedClass:
         ):
             if self._n_bytes > KEPT_BYTES or rows[image_id] in self._found:
                 continue
-            in_bytes = image.mul(255).round().to(torch.uint8)
-            kept = in_bytes if torch.equal(in_bytes.float() / 255, image) else image.clone()
+            in_bytes = image.mul(255).round_().to(torch.uint8)
+            kept = in_bytes if torch.equal(in_bytes.float().div_(255), image) else image.clone()
             self._found[rows[image_id]] = kept, width, height
             self._n_bytes += kept.nbytes
             if self._n_bytes > KEPT_BYTES:

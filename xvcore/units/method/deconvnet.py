@@ -50,9 +50,13 @@ Seeds = Int[Tensor, "seeds 3"]
 SHARED_FROM = 0.7
 """Share of the image that units see from which the seeds of an image share its forward pass; below it windows are less
 work."""
-PASSES_UP, PASSES_DOWN = 4, 16
-"""As many pixels as this many images have pass through the network at once, upwards and downwards: what is in memory.
-Downwards counts what a unit sees."""
+PASSES_UP = 4
+"""As many pixels as this many images have pass up through the network at once."""
+SIGNAL_BYTES = {"cpu": 2**24}
+"""Bytes of the largest maps that the signals which pass down at once have in them, by the kind of device: a few times
+as much is in memory."""
+MOST_SIGNAL_BYTES = 2**28
+"""The same on other devices, which many signals at once keep busy."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -257,18 +261,17 @@ class Deconvnet:
         seen, all_seen = (_Regions.of(each, numbers.numpy(), *_places(seeds)) for each in (sides, whole))
         if all_seen.n_pixels <= seen.n_pixels:
             seen, sides = all_seen, whole
-        area, box = images.shape[2] * images.shape[3], math.prod(layer.field.size)
-        first_pass = seen.of_seed // max(PASSES_UP * area // math.prod(seen.size), 1)
-        n_signals, order = max(PASSES_DOWN * area // box, 1), torch.from_numpy(np.argsort(seen.of_seed, kind="stable"))
+        first_pass = seen.of_seed // max(PASSES_UP * images.shape[2] * images.shape[3] // math.prod(seen.size), 1)
+        order = np.argsort(seen.of_seed, kind="stable")
         found: list[Projections | None] = []
-        for of_pass in np.split(order.numpy(), np.flatnonzero(np.diff(first_pass[order.numpy()])) + 1):
-            for part in torch.from_numpy(of_pass).split(n_signals):
-                make = partial(self._of_regions, classifier, layer, images, sides)
-                found += in_halves(make, placed[part.to(seeds.device)])
-                if found[-1] is None:
-                    _UNFOLLOWED.setdefault(classifier.network, set()).add((layer.name, self.rule))
-                    return None
-        return Projections.joined([part for part in found if part is not None]).of(order.argsort().to(images.device))
+        for of_pass in np.split(order, np.flatnonzero(np.diff(first_pass[order])) + 1):
+            make = partial(self._of_regions, classifier, layer, images, sides)
+            found += in_halves(make, placed[torch.from_numpy(of_pass).to(seeds.device)])
+            if found[-1] is None:
+                _UNFOLLOWED.setdefault(classifier.network, set()).add((layer.name, self.rule))
+                return None
+        back = torch.from_numpy(order.argsort()).to(images.device)
+        return Projections.joined([part for part in found if part is not None]).of(back)
 
     def _of_regions(
         self,
@@ -283,8 +286,7 @@ class Deconvnet:
         ``placed`` has the number of each seed's image before the seed.
         """
         image_of, seeds = placed[:, 0].cpu().numpy(), placed[:, 1:]
-        places = _places(seeds)
-        seen = _Regions.of(sides, image_of, *places)
+        seen = _Regions.of(sides, image_of, *_places(seeds))
         regions = torch.stack([
             images[image, :, top : top + seen.size[0], left : left + seen.size[1]].detach()
             for image, top, left in seen.corners.tolist()
@@ -303,18 +305,31 @@ class Deconvnet:
         way = None if maps is None else Way.down(maps, leaf)
         if maps is None or way is None:
             return None
-        corners = seen.corners[seen.of_seed, 1:].T
-        y, x = (at - first // side.step for at, first, side in zip(places, corners, sides, strict=True))
-        rows, units = torch.from_numpy(seen.of_seed).to(seeds), seeds[:, 0]
-        with torch.no_grad():
-            chosen = maps.detach()[rows, units, torch.from_numpy(y).to(seeds), torch.from_numpy(x).to(seeds)]
-            signals = maps.new_zeros(len(seeds), layer.n_units)
-            signals[torch.arange(len(seeds), device=seeds.device), units] = self._signal(chosen)
-            boxes = layer.field.views(*places)
-            pulled = way(signals, seen.of_seed, y, x)
-            box = int(boxes[0, 3]), int(boxes[0, 2])
-            cut_out = pulled.at(boxes[:, 1] - corners[0], boxes[:, 0] - corners[1], box)
-        return Projections(cut_out.values, chosen, torch.from_numpy(boxes).to(images.device))
+        of_device = SIGNAL_BYTES.get(images.device.type, MOST_SIGNAL_BYTES)
+        n_signals = max(int(of_device // way.signal_bytes(layer.field.size)), 1)
+        down = partial(self._of_signals, layer, _Passed(seen, sides, way, maps.detach()))
+        numbers = torch.arange(len(seeds))
+        parts = [found for part in numbers.split(n_signals) for found in in_halves(down, part, seeds[part])]
+        return Projections.joined(parts)
+
+    @torch.no_grad()
+    def _of_signals(
+        self, layer: UnitLayer, passed: "_Passed", numbers: Int[Tensor, " seeds"], seeds: Seeds
+    ) -> Projections:
+        """Return the projections of seeds, given their numbers among those of a pass."""
+        places, maps = _places(seeds), passed.maps
+        of_seed = passed.seen.of_seed[numbers.numpy()]
+        corners = passed.seen.corners[of_seed, 1:].T
+        y, x = (at - first // side.step for at, first, side in zip(places, corners, passed.sides, strict=True))
+        rows, units = torch.from_numpy(of_seed).to(seeds), seeds[:, 0]
+        chosen = maps[rows, units, torch.from_numpy(y).to(seeds), torch.from_numpy(x).to(seeds)]
+        signals = maps.new_zeros(len(seeds), layer.n_units)
+        signals[torch.arange(len(seeds), device=seeds.device), units] = self._signal(chosen)
+        boxes = layer.field.views(*places)
+        pulled = passed.way(signals, of_seed, y, x)
+        box = int(boxes[0, 3]), int(boxes[0, 2])
+        cut_out = pulled.at(boxes[:, 1] - corners[0], boxes[:, 0] - corners[1], box)
+        return Projections(cut_out.values, chosen, torch.from_numpy(boxes).to(maps.device))
 
     def _sides(self, layer: UnitLayer, images: Images) -> list["_Side"]:
         sides = [_Side.of(axis, n) for axis, n in zip((layer.field.y, layer.field.x), images.shape[2:], strict=True)]
@@ -498,6 +513,24 @@ class _Regions:
     def n_pixels(self) -> int:
         """Pixels of all regions."""
         return len(self.corners) * math.prod(self.size)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Passed:
+    """Regions that went up through the network together.
+
+    Parameters
+    ----------
+    seen : which
+    sides : of a region
+    way : from the maps down to the regions
+    maps : of the layer
+    """
+
+    seen: _Regions
+    sides: Sequence[_Side]
+    way: Way
+    maps: Tensor
 
 
 def _places(seeds: Seeds) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ that of J. Yosinski et al., "Understanding Neural Networks Through Deep Visualiz
 >>> tops.merged(others).top(image_ids), tops.units(class_ids)                  # doctest: +SKIP
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,20 +183,28 @@ class UnitTops(Shown):
             the image; along an axis that it exceeds, the image. An image in which the unit is not active has no row,
             hence a dead unit none.
         """
+        names = np.asarray(image_ids, dtype=object)
+        frames = []
+        for layer, columns in self.rankings(first=first):
+            numbers = columns.pop("image")
+            placed = {name: columns.pop(name) for name in ("unit", "position")}
+            frames.append(pd.DataFrame({"layer": layer.name, **placed, "image_id": names[numbers], **columns}))
+        return pd.concat(frames, ignore_index=True)
+
+    def rankings(self, *, first: int | None = None) -> Iterator[tuple[UnitLayer, dict[str, np.ndarray]]]:
+        """Yield each layer with the columns of :meth:`top` for it, and for ``image_id`` the number: ``image``."""
         values = self.values.cpu().numpy()[:, :first]
         images, places = self.images.cpu().numpy(), self.places.cpu().numpy()
-        names = np.asarray(image_ids, dtype=object)
-        frames, start = [], 0
+        start = 0
         for layer in self.layers:
             unit, rank = np.nonzero(values[start : start + layer.n_units] > 0)
             rows = start + unit
             map_y, map_x = np.divmod(places[rows, rank], layer.size[1])
             boxes = layer.field.views(map_y, map_x)
-            columns = {"layer": layer.name, "unit": unit, "position": rank + 1, "image_id": names[images[rows, rank]]}
+            columns = {"unit": unit, "position": rank + 1, "image": images[rows, rank]}
             columns |= {"activation": values[rows, rank], "map_y": map_y, "map_x": map_x}
-            frames.append(pd.DataFrame({**columns, **dict(zip("xywh", boxes.T, strict=True))}))
+            yield layer, {**columns, **dict(zip("xywh", boxes.T, strict=True))}
             start += layer.n_units
-        return pd.concat(frames, ignore_index=True)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all but the layers as arrays, to be stored and read back by :meth:`of_arrays`."""

@@ -3,12 +3,11 @@
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 from jaxtyping import Int
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from xvcore.errors import XvError
 from xvcore.ops.taps import UnitLayer
-from xvcore.runs.images import as_bytes, pictures, records
+from xvcore.runs.images import as_bytes, batches
 from xvcore.runs.run import Run
 from xvcore.runs.thumbnails import FINE_PX
 from xvcore.store import SCHEMAS
@@ -26,10 +25,10 @@ from xvcore.types import Images
 from xvcore.units.method.deconvnet import cut
 from xvcore.units.settings import TopUnits
 
-IMAGES_IN_MEMORY = 1024
-"""Decoded pictures kept while projections are made."""
+PIXEL_BYTES = 2**26
+"""Most bytes of decoded pictures kept while projections are made: 445 of 224 x 224 pixels."""
 MORE_OF_SMALL = 8
-"""Most batches of rows that are made together where units see little of the image."""
+"""Most batches of rows that are made together where units see little of the image; they are of one batch of images."""
 MADE = ("crop", "projection", "scale", "error")
 """Columns of ``unit_top`` that are filled in where a row is shown."""
 Encoded = dict[str, Any]
@@ -38,7 +37,7 @@ Encoded = dict[str, Any]
 def with_pictures(
     run: Run[TopUnits],
     layer: UnitLayer,
-    ranking: pd.DataFrame,
+    ranking: pa.Table,
     pixels: "Pixels",
     progress: Callable[[int], None] | None = None,
 ) -> pa.Table:
@@ -56,19 +55,18 @@ def with_pictures(
     progress : called with the number of rows whose pictures are made
     """
     shown = np.flatnonzero(_are_shown(run.settings, ranking))
-    wanted = [{**row, "row": number} for number, row in zip(shown, records(ranking.iloc[shown]), strict=True)]
+    wanted: list[dict[str, Any]] = ranking.take(pa.array(shown)).to_pylist() if len(shown) else []
+    made = dict(zip(shown.tolist(), wanted, strict=True))
     wanted.sort(key=lambda row: (row["image_class_id"], row["image_id"], row["unit"]))
     if wanted:
         _make(run, layer, wanted, pixels, progress)
-    rows = pa.Table.from_pandas(ranking, preserve_index=False)
-    made = {row["row"]: row for row in wanted}
     for column in map(SCHEMAS["unit_top"].__getitem__, MADE):
         cells = pa.nulls(len(ranking), column.type)
         if made:
-            values = [made[number].get(column.name) if number in made else None for number in range(len(ranking))]
+            values = [made[number].pop(column.name, None) if number in made else None for number in range(len(ranking))]
             cells = pa.array(values, column.type)
-        rows = rows.append_column(column.name, cells)
-    return rows
+        ranking = ranking.append_column(column.name, cells)
+    return ranking
 
 
 def _make(
@@ -84,9 +82,10 @@ def _make(
     crops: dict[tuple[str, str, int, int], Future[Encoded]] = {}
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="encode") as pool:
         encoding: list[tuple[dict[str, Any], str, Future[Encoded]]] = []
-        size = run.spec.batch_size * max(min(math.prod(run.size) // math.prod(layer.field.size), MORE_OF_SMALL), 1)
-        for start in range(0, len(wanted), size):
-            chunk = wanted[start : start + size]
+        n_made = 0
+        batch = run.spec.batch_size
+        most = batch * max(min(math.prod(run.size) // math.prod(layer.field.size), MORE_OF_SMALL), 1)
+        for chunk in _chunks(wanted, most, batch):
             keys = [(row["image_class_id"], row["image_id"], row["map_y"], row["map_x"]) for row in chunk]
             fresh = {key: number for number, key in enumerate(keys) if key not in crops}
             images, image_of = _images_of(run, chunk, pixels)
@@ -101,19 +100,35 @@ def _make(
             if error is not None:
                 for row in chunk:
                     row["error"] = error
+            n_made += len(chunk)
             if progress:
-                progress(start + len(chunk))
+                progress(n_made)
         _take(encoding)
 
 
-def n_shown(settings: TopUnits, ranking: pd.DataFrame) -> int:
+def _chunks(rows: Sequence[dict[str, Any]], most: int, most_images: int) -> Iterator[Sequence[dict[str, Any]]]:
+    """Yield the rows that are made together, in their order: so many, of so many images."""
+    start, images = 0, set[tuple[str, str]]()
+    for end, row in enumerate(rows):
+        image = row["image_class_id"], row["image_id"]
+        if end - start == most or (len(images) == most_images and image not in images):
+            yield rows[start:end]
+            start, images = end, set()
+        images.add(image)
+    if rows:
+        yield rows[start:]
+
+
+def n_shown(settings: TopUnits, ranking: pa.Table) -> int:
     """Return how many rows of a ranking have pictures."""
     return int(_are_shown(settings, ranking).sum())
 
 
-def _are_shown(settings: TopUnits, ranking: pd.DataFrame) -> np.ndarray:
-    of_units = True if settings.units_shown is None else ranking["unit"] < settings.units_shown
-    return np.asarray((ranking["position"] <= settings.top.shown) & of_units, dtype=bool)
+def _are_shown(settings: TopUnits, ranking: pa.Table) -> np.ndarray:
+    found: np.ndarray = ranking["position"].to_numpy() <= settings.top.shown
+    if settings.units_shown is not None:
+        found &= ranking["unit"].to_numpy() < settings.units_shown
+    return found
 
 
 def _images_of(
@@ -197,9 +212,10 @@ class Pixels:
             else:
                 missing.setdefault(class_id, []).append(image_id)
         for class_id, image_ids in missing.items():
-            for image_id, image in zip(image_ids, as_bytes(pictures(self._run, class_id, image_ids)), strict=True):
-                self._kept[class_id, image_id] = image
+            for batch in batches(self._run, class_id, image_ids):
+                for image_id, image in zip(batch.image_ids, as_bytes(batch.images), strict=True):
+                    self._kept[class_id, image_id] = image
         found = np.stack([self._kept[each] for each in wanted])
-        while len(self._kept) > IMAGES_IN_MEMORY:
+        while sum(image.nbytes for image in self._kept.values()) > PIXEL_BYTES:
             self._kept.popitem(last=False)
-        return torch.from_numpy(found).movedim(-1, 1).float() / 255
+        return torch.from_numpy(found).movedim(-1, 1).float().div_(255)

@@ -1,10 +1,9 @@
 """Stage *scan*: what every unit responds to most; images → unit_sums, and of all classes units, unit_top."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -79,38 +78,41 @@ def gather_units(run: Run[TopUnits]) -> None:
     if found is None:
         return
     tops, images = found
-    units = tops.units([class_id for class_id, _ in images], shown=run.settings.top.shown)
-    top = tops.top(
-        [str(number) for number in range(len(images))],
-        first=run.settings.top.shown if run.settings.shown_only else None,
-    )
+    shown = run.settings.top.shown
+    class_ids, image_ids = [class_id for class_id, _ in images], [image_id for _, image_id in images]
+    units = pa.Table.from_pandas(tops.units(class_ids, shown=shown), preserve_index=False)
+    names = pa.array(class_ids, pa.string()), pa.array(image_ids, pa.string())
+    rankings = {
+        layer: _columns(columns, *names)
+        for layer, columns in tops.rankings(first=shown if run.settings.shown_only else None)
+    }
     pixels = Pixels(run)
-    made, total = 0, n_shown(run.settings, top)
-    names = np.array([*images, ("", "")], dtype=object)  # and one, so that it has two axes
-    rankings = dict(iter(top.groupby("layer", sort=False)))
-    for layer in tops.layers:
-        of_layer = rankings.get(layer.name, top.iloc[:0]).reset_index(drop=True)
-        numbers = of_layer["image_id"].to_numpy().astype(int)
-        of_layer["image_class_id"], of_layer["image_id"] = names[numbers].T
-        before, made = made, made + n_shown(run.settings, of_layer)
-        if not _is_written(run, layer, of_layer):
-            rows = with_pictures(run, layer, of_layer, pixels, partial(_tell, before, total))
+    made, first, total = 0, 0, sum(n_shown(run.settings, ranking) for ranking in rankings.values())
+    for layer, ranking in rankings.items():
+        before, made = made, made + n_shown(run.settings, ranking)
+        if not _is_written(run, layer, ranking):
+            rows = with_pictures(run, layer, ranking, pixels, partial(_tell, before, total))
             run.store.write("unit_top", run.run_id, layer.name, rows)
         elif made > before:
             report(made, total)
-        of_units = pa.Table.from_pandas(units[units["layer"] == layer.name], preserve_index=False)
-        run.store.write("units", run.run_id, layer.name, of_units)
+        run.store.write("units", run.run_id, layer.name, units.slice(first, layer.n_units))
+        first += layer.n_units
+
+
+def _columns(ranking: Mapping[str, np.ndarray], class_ids: pa.Array, image_ids: pa.Array) -> pa.Table:
+    """Return the ranking of a layer with class and id of each image, given those of all by number."""
+    columns = {name: pa.array(values) for name, values in ranking.items()}
+    numbers = columns.pop("image")
+    return pa.table({"image_class_id": class_ids.take(numbers), "image_id": image_ids.take(numbers), **columns})
 
 
 def _tell(before: int, total: int, n: int) -> None:
     report(before + n, total)
 
 
-def _is_written(run: Run[TopUnits], layer: UnitLayer, ranking: pd.DataFrame) -> bool:
+def _is_written(run: Run[TopUnits], layer: UnitLayer, ranking: pa.Table) -> bool:
     if not run.store.has("unit_top", run.run_id, layer.name):
         return False
     columns = ["unit", "position", "image_id", "activation", "map_y", "map_x"]
-    before = run.store.read("unit_top", run.run_id, layer.name, columns=columns)
-    return len(before) == len(ranking) and all(
-        np.array_equal(before[name].to_numpy(), ranking[name].to_numpy()) for name in columns
-    )
+    before = run.store.read_arrow("unit_top", run.run_id, layer.name, columns)
+    return bool(before.equals(ranking.select(columns).cast(before.schema)))
