@@ -189,12 +189,13 @@ def table_rows(found: Findings) -> list[dict[str, Any]]:
         shown = shown.sort_values("status", key=lambda each: each != "failed", kind="stable").head(MAX_ROWS)
     networks = {run.run_id: run.classifier.name for run in found.runs}
     has_speed = "images_per_second" in shown and shown["images_per_second"].notna().any()
+    counts = found.counts
     return [
         {
             "network": networks[row["run_id"]],
             "class": row["class_name"],
             "status": row["status"],
-            **{name.removeprefix("n_"): None if pd.isna(row[name]) else int(row[name]) for name in found.counts},
+            **{name.removeprefix("n_"): None if pd.isna(row[name]) else int(row[name]) for name in counts},
             "seconds": _rounded(row["seconds"]),
             **({"images/s": _rounded(row["images_per_second"])} if has_speed else {}),
             "error": "" if pd.isna(row["error"]) else _short(row["error"]),

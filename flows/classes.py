@@ -1,4 +1,4 @@
-"""Runs over whole classes, whatever the family: one flow run per shard, one task per stage and class.
+"""Runs over whole classes, whatever the family: one flow run per shard, in it one task per minute of classes.
 
 The flows of a family follow from its settings (:mod:`flows.family`).
 """
@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
+from itertools import zip_longest
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,9 +18,9 @@ from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, place_of, run_shards
 from flows.flags import shard_of
 from flows.forms import dotted, filled_from, in_order, settings_of
-from flows.orchestration import Bar, Flow, State, task
+from flows.orchestration import Bar, Flow, State, task, tried
 from flows.progress import watch
-from flows.shards import cut, seconds_of
+from flows.shards import in_tasks, rounds, seconds_of
 from xvcore.errors import ClassesFailedError, XvError
 from xvcore.parameters import as_dict
 from xvcore.runs import pipeline
@@ -161,11 +162,25 @@ Request = TypeVar("Request", bound=ClassesRequest)
 
 
 @task
-def run_stage(spec: RunSpec[Settings], class_id: str, verb: str) -> int | None:
-    """Run one stage of one class; the store, not Prefect, knows what is done."""
+def do_some(spec: RunSpec[Settings], class_ids: Sequence[str]) -> None:
+    """Do what is left to do of some classes, one after the other; the store, not Prefect, knows what is done.
+
+    Raises
+    ------
+    ClassesFailedError
+        At the end, if any failed.
+    """
     run = opened(spec)
-    with watch(f"{run.classifier.name} · {run.class_info(class_id).class_name} · {verb}") as report:
-        return pipeline.run_stage(run, class_id, verb, report)
+    errors: dict[str, Exception] = {}
+    for class_id in class_ids:
+        try:
+            _do_class(run, class_id)
+        except Exception as error:  # noqa: BLE001  whatever it was, it is recorded and raised when the others are done
+            errors[class_id] = error
+        _look.get()()
+    if errors:
+        reasons = {class_id: f"{type(error).__name__}: {error}" for class_id, error in errors.items()}
+        raise _failed(reasons, class_ids) from ExceptionGroup("what failed", list(errors.values()))
 
 
 @task
@@ -196,27 +211,31 @@ def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
         gather(spec, title=f"gather {run.classifier.name}")
         return request.classes
     announce(run, request.classes)
-    errors: dict[str, Exception] = {}
-    for class_id in request.classes:
-        if not pipeline.is_complete(run, class_id):
-            try:
-                _do_class(spec, run, class_id)
-            except Exception as error:  # noqa: BLE001  whatever it was, it is recorded and raised when the others are done
-                errors[class_id] = error
-            _look.get()()
-    if len(request.classes) == 1 and errors:
-        raise errors[request.classes[0]]
-    if errors:
-        reasons = "; ".join(f"{class_id}: {type(error).__name__}: {error}" for class_id, error in errors.items())
-        raise ClassesFailedError(f"{len(errors)} of {len(request.classes)} classes failed: {reasons}")
+    reasons: dict[str, str] = {}
+    for class_ids in in_tasks(request.classes):
+        try:
+            do_some(spec, class_ids, title=request.of_shard(request.models[0], class_ids).title)
+        except ClassesFailedError as error:
+            reasons |= error.reasons
+    if reasons:
+        raise _failed(reasons, request.classes)
     return request.classes
 
 
-def _do_class(spec: RunSpec[Settings], run: Run[Settings], class_id: str) -> None:
+def _failed(reasons: dict[str, str], class_ids: Sequence[str]) -> ClassesFailedError:
+    said = "; ".join(f"{class_id}: {reason}" for class_id, reason in reasons.items())
+    return ClassesFailedError(f"{len(reasons)} of {len(class_ids)} classes failed: {said}", reasons)
+
+
+def _do_class(run: Run[Settings], class_id: str) -> None:
+    if pipeline.is_complete(run, class_id):
+        return
     pipeline.begin(run, class_id)
     try:
         for stage in pipeline.stages_of(run):
-            run_stage(spec, class_id, stage.verb, name=stage.verb, title=stage.verb)
+            title = f"{run.classifier.name} · {run.class_info(class_id).class_name} · {stage.verb}"
+            with watch(title) as report:
+                tried(title, partial(pipeline.run_stage, run, class_id, stage.verb, report))
         pipeline.finish(run, class_id)
     except BaseException as error:
         pipeline.fail(run, class_id, error)
@@ -289,11 +308,7 @@ def do_classes(
 
 def _do_each(place: Place, request: Request, runs: dict[str, Run[Settings]], todo: dict[str, list[str]]) -> list[str]:
     """Compute the classes of each network, in shards, move the bar, and return what failed."""
-    shards = [
-        request.of_shard(model, shard)
-        for model, classes in todo.items()
-        for shard in cut(classes, request.fan_out, partial(seconds_of, runs[model], classes))
-    ]
+    cuts = (rounds(classes, request.fan_out, partial(seconds_of, runs[model])) for model, classes in todo.items())
     total = sum(map(len, todo.values()))
     failures: list[str] = []
     done = {model: set[str]() for model in todo}
@@ -305,11 +320,13 @@ def _do_each(place: Place, request: Request, runs: dict[str, Run[Settings]], tod
 
     token = _look.set(look)
     try:
-        for shard, state in run_shards(place, shards, request.fan_out, meanwhile=look):
-            done[shard.models[0]].update(shard.classes)
-            logger.info("%s: %s, %d of %d classes", shard.title, state.name, sum(map(len, done.values())), total)
-            if not state.is_completed():
-                failures += _failures(runs[shard.models[0]], shard.classes, state)
+        for cut in zip_longest(*cuts, fillvalue=()):
+            shards = [request.of_shard(model, each) for model, found in zip(todo, cut, strict=True) for each in found]
+            for shard, state in run_shards(place, shards, request.fan_out, meanwhile=look):
+                done[shard.models[0]].update(shard.classes)
+                logger.info("%s: %s, %d of %d classes", shard.title, state.name, sum(map(len, done.values())), total)
+                if not state.is_completed():
+                    failures += _failures(runs[shard.models[0]], shard.classes, state)
     finally:
         _look.reset(token)
     bar.move(total, total)

@@ -23,7 +23,7 @@ from xvcore.errors import in_one_line
 logger = logging.getLogger("flows.orchestration")
 
 DELAYS_SECONDS = (5.0, 30.0)
-"""Before each further try of a task whose surroundings failed (a store or disk out of reach)."""
+"""Before each further try of work whose surroundings failed (a store or disk out of reach)."""
 LINE = "%(asctime)s.%(msecs)03d | %(levelname)-7s | %(name)s - %(message)s"
 """Of the log on a terminal, as Prefect writes it."""
 SECONDS_BETWEEN = 2.0
@@ -119,33 +119,33 @@ class PlainFlow:
 
 
 class Task:
-    """A step of a flow: a task run of Prefect's, or a call; tried again where not it but its surroundings failed."""
+    """A step of a flow: a task run of Prefect's where somebody is told, else a call; either is :func:`tried` again."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
         self.fn = function
 
-    def __call__(self, *arguments: Any, name: str | None = None, title: str | None = None) -> Any:
-        """Do it; ``name`` is the task's, ``title`` the task run's."""
-        return self._of_prefect(name, title)(*arguments) if is_reported() else _tried_again(self.fn, arguments)
+    def __call__(self, *arguments: Any, title: str | None = None) -> Any:
+        """Do it; ``title`` is the task run's."""
+        if is_reported():
+            return self.of_prefect.with_options(task_run_name=title)(*arguments)
+        return self._tried(*arguments)
 
-    @functools.cache  # noqa: B019  tasks live as long as their modules
-    def _of_prefect(self, name: str | None, title: str | None) -> Callable[..., Any]:
+    @functools.cached_property
+    def of_prefect(self) -> Any:
+        """The same task as Prefect has it."""
         from prefect import task as prefect_task
         from prefect.cache_policies import NO_CACHE
 
-        def is_worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
-            return _is_of_surroundings(state.result(raise_on_failure=False))
+        return prefect_task(cache_policy=NO_CACHE)(self._tried)
 
-        made: Callable[..., Any] = prefect_task(
-            retries=len(DELAYS_SECONDS),
-            retry_delay_seconds=list(DELAYS_SECONDS),
-            retry_condition_fn=is_worth_another_try,
-            cache_policy=NO_CACHE,
-            name=name,
-            task_run_name=title,
-        )(self.fn)
-        return made
+    @functools.cached_property
+    def _tried(self) -> Callable[..., Any]:
+        @functools.wraps(self.fn)
+        def again(*arguments: Any) -> Any:
+            return tried(self.fn.__name__, functools.partial(self.fn, *arguments))
+
+        return again
 
 
 class Bar:
@@ -194,6 +194,20 @@ def flow(**options: Any) -> Callable[[Callable[..., Any]], Flow]:
 def task(function: Callable[..., Any]) -> Task:
     """Make a task of a function."""
     return Task(function)
+
+
+def tried(what: str, work: Callable[[], Any]) -> Any:
+    """Return what work gives; done again, after :data:`DELAYS_SECONDS`, where not it but its surroundings failed."""
+    for delay in DELAYS_SECONDS:
+        try:
+            return work()
+        except Exception as error:
+            if not _is_of_surroundings(error):
+                raise
+            reason = f"{type(error).__name__}: {in_one_line(error)}"
+        logger.warning("%s: %s: tried again in %g s", what, reason, delay)
+        time.sleep(delay)
+    return work()
 
 
 def run(called: Flow, *arguments: Any, **named: Any) -> Any:
@@ -275,19 +289,6 @@ def _active(profiles: str) -> object:
         return tomllib.loads(profiles).get("active")
     except tomllib.TOMLDecodeError:
         return "a file that Prefect will complain of"
-
-
-def _tried_again(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    for delay in DELAYS_SECONDS:
-        try:
-            return function(*arguments)
-        except Exception as error:
-            if not _is_of_surroundings(error):
-                raise
-            reason = f"{type(error).__name__}: {in_one_line(error)}"
-        logger.warning("%s: %s: tried again in %g s", function.__name__, reason, delay)
-        time.sleep(delay)
-    return function(*arguments)
 
 
 def _is_of_surroundings(error: object) -> bool:

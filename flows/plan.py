@@ -28,7 +28,7 @@ def show_plan(request: ClassesRequest, *, workers: int | None, measure: int | No
     runs = [opened(spec) for spec in request.specs()]
     classes = request.mine([info.class_id for info in chosen_classes(runs[0].dataset, request.classes)])
     fan_out = request.fan_out
-    shards = [shard for run in runs for shard in cut(classes, fan_out, partial(seconds_of, run, classes))]
+    shards = [shard for run in runs for shard in cut(classes, fan_out, partial(seconds_of, run))]
     size = max(map(len, shards), default=1)
     plan = planned(runs, classes, shard_size=size, starts_each=fan_out.to == "pool", measure=measure)
     method, growth = runs[0].settings.method, {each.verb: each.growth for each in pipeline.stages_of(runs[0])}

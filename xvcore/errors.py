@@ -1,7 +1,7 @@
 """Errors of the library: each names the value seen and the values allowed."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 # Errors of the libraries beneath fsspec that are no OSError; looked up only where the library is loaded.
@@ -49,7 +49,17 @@ class QueryError(XvError):
 
 
 class ClassesFailedError(XvError):
-    """Classes of a run have failed; what the others gave is kept."""
+    """Classes of a run have failed; what the others gave is kept.
+
+    Parameters
+    ----------
+    message : of the error
+    reasons : why, by class id; empty where that is in the message alone
+    """
+
+    def __init__(self, message: str, reasons: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
 
 
 class ExportError(XvError):

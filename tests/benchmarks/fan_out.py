@@ -4,10 +4,11 @@ Command: ``PYTHONPATH=.:tests python tests/benchmarks/fan_out.py [--classes FEW 
 some minutes. Without ``--shard-size`` shards are cut as a run cuts them that was told nothing.
 The classes have one small picture each, so that next to nothing is computed: what is left is orchestration. Everything
 runs on the service that ``xv up`` starts in a temporary folder, and is done twice: with few classes, which pay for the
-start of the processes and for what a run does once, and with many. Printed are, above what the library takes alone,
-milliseconds of the processor and of the clock a class (the difference of the two runs by the difference of their
-classes), those of a class with all that is paid once, and what the server's process and database have grown to.
-Processor time is that of all processes of the service, the server's among them; it moves little on a loaded machine.
+start of the processes and for what a run does once, and with many; no report follows. Printed are, above what the
+library takes alone, milliseconds of the processor and of the clock a class (the difference of the two runs by the
+difference of their classes), those of a class with all that is paid once, and what the server's process and database
+have grown to. Processor time is that of all processes of the service, the server's among them; it moves little on a
+loaded machine.
 """
 
 import argparse
@@ -108,6 +109,13 @@ class Service:
             time.sleep(0.2)
 
 
+def without_report(api: Api) -> None:
+    """Switch off the automation that writes a report after each run: pages are no orchestration."""
+    for each in api.client.post("/automations/filter", json={}).raise_for_status().json():
+        if each["name"] == "xv-report-after-run":
+            api.client.patch(f"/automations/{each['id']}", json={"enabled": False}).raise_for_status()
+
+
 def birds(folder: Path, n_classes: int) -> dict[str, Any]:
     """Draw classes of one picture each, and return the fields of a request for all of them."""
     dataset = bird_folder(folder / f"birds{n_classes}", n_classes=n_classes, n_images=1)
@@ -157,6 +165,7 @@ def main() -> None:
             if up.returncode:
                 raise SystemExit(up.stderr)
             api = stack.enter_context(Api(port, home))
+            without_report(api)
             service = Service(home)
             print(f"after its start: {service.size()}", flush=True)
         for place in options.places:

@@ -47,3 +47,11 @@ def test_a_family_is_run_without_what_only_others_need(tmp_path, command, networ
     done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1].split() == ["loaded:"]
+
+
+def test_visual_summaries_begin_without_what_only_their_last_stages_need(tmp_path):
+    program = (
+        f"import sys, flows.families.summarise; print(*sorted({set(OTHERS) | {'scipy.sparse'}} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.split() == []

@@ -7,8 +7,6 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import AffinityPropagation
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from xvcore.errors import XvError
@@ -104,6 +102,10 @@ class Clustering:
         return self._propagate(similarity, preference, seed)
 
     def _propagate(self, similarity: np.ndarray, preference: float, seed: int) -> Clusters:
+        # Slow to import, with much of SciPy; needed only once the masks of a class are made and matched.
+        from sklearn.cluster import AffinityPropagation
+        from sklearn.exceptions import ConvergenceWarning
+
         propagation = AffinityPropagation(
             affinity="precomputed",
             preference=preference,

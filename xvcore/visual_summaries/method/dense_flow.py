@@ -4,11 +4,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
-from scipy.ndimage import distance_transform_edt
-from scipy.sparse import coo_array, diags_array
-from scipy.sparse.csgraph import laplacian
-from scipy.sparse.linalg import splu
 
 from xvcore.parameters import check, parameter
 
@@ -186,7 +183,7 @@ def consistent(
 
 def filled(flow: Displacements, valid: Bool[np.ndarray, "height width"]) -> Displacements:
     """Return the flow with each hole filled from its nearest pixel that is none."""
-    rows, columns = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    rows, columns = scipy.ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
     return np.asarray(flow[rows, columns])
 
 
@@ -259,8 +256,14 @@ def _solve(data: np.ndarray, smoothness: float, weights: tuple[np.ndarray, ...],
         np.concatenate([number[:, :-1].ravel(), number[:-1].ravel()]),
         np.concatenate([number[:, 1:].ravel(), number[1:].ravel()]),
     )
-    neighbours = coo_array((np.concatenate([right.ravel(), down.ravel()]), pairs), shape=(data.size, data.size))
-    system = diags_array(data.ravel()) + smoothness * laplacian((neighbours + neighbours.T).tocsc())
-    factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    neighbours = scipy.sparse.coo_array(
+        (np.concatenate([right.ravel(), down.ravel()]), pairs), shape=(data.size, data.size)
+    )
+    system = scipy.sparse.diags_array(data.ravel()) + smoothness * scipy.sparse.csgraph.laplacian(
+        (neighbours + neighbours.T).tocsc()
+    )
+    factors = scipy.sparse.linalg.splu(
+        system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
     wanted = (data[..., None] * flow).reshape(data.size, -1)
     return np.asarray(factors.solve(wanted)).reshape(flow.shape)

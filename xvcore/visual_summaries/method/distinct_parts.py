@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy.sparse.csgraph import connected_components
 
 from xvcore.parameters import check, parameter
 
@@ -115,7 +115,9 @@ class DistinctParts:
         """
         if not len(occurrences):
             return np.zeros(0, dtype=np.int64)
-        _, label = connected_components(self.agreements(places, occurrences) >= self.agreement, directed=False)
+        _, label = scipy.sparse.csgraph.connected_components(
+            self.agreements(places, occurrences) >= self.agreement, directed=False
+        )
         _, first, number = np.unique(label, return_index=True, return_inverse=True)
         return np.asarray(np.argsort(np.argsort(first))[number], dtype=np.int64)
 
