@@ -7,7 +7,7 @@ import pytest
 
 from xvcore.store import Store
 
-HEAVY = ("torch", "torchvision", "timm", "prefect", "numba", "scipy", "matplotlib")
+HEAVY = ("torch", "torchvision", "timm", "prefect", "scipy", "matplotlib")
 RUN = """
 import sys
 from flows.cli import main
@@ -34,7 +34,7 @@ def test_commands_that_read_tables_start_without_networks_and_flows(store, words
     assert done.stderr.splitlines()[-1].split() == ["loaded:"]
 
 
-OTHERS = ("prefect", "torch._dynamo", "sklearn", "scipy.stats", "numba", "timm", "xvcore.comparison.pipeline")
+OTHERS = ("prefect", "torch._dynamo", "sklearn", "scipy.stats", "timm", "xvcore.comparison.pipeline")
 
 
 @pytest.mark.parametrize(

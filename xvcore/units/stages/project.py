@@ -25,8 +25,8 @@ from xvcore.types import Images
 from xvcore.units.method.deconvnet import cut
 from xvcore.units.settings import TopUnits
 
-PIXEL_BYTES = 2**26
-"""Most bytes of decoded pictures kept while projections are made: 445 of 224 x 224 pixels."""
+PIXEL_BYTES = 2**27
+"""Most bytes of decoded pictures kept while projections are made: 891 of 224 x 224 pixels."""
 MORE_OF_SMALL = 8
 """Most batches of rows that are made together where units see little of the image; they are of one batch of images."""
 MADE = ("crop", "projection", "scale", "error")
