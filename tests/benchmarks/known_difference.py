@@ -164,7 +164,7 @@ def gain(network: Classifier, n_looked: int) -> float:
     generator = np.random.default_rng(98)
     plain = birds("val", n_looked + N_OTHERS)[class_id][n_looked:]
     squared = [pasted(picture, tuple(int(generator.integers(*each)) for each in BESIDE)) for picture in plain]
-    target = [output.class_name for output in network.outputs or ()].index(class_id)
+    target = [output.name for output in network.outputs or ()].index(class_id)
     with torch.no_grad():
         without, with_square = (
             network.probabilities(torch.stack([network.preprocessing.pixels(picture) for picture in each]))[:, target]
