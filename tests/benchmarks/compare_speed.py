@@ -78,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="partbirds_narrow")
     parser.add_argument("--networks", type=int, default=6)
+    parser.add_argument("--classes", type=int, default=12, help="the first so many")
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--train-images", type=int, default=200)
@@ -86,7 +87,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = DATASET.format(arguments.images)
-    class_ids = [info.class_id for info in open_dataset(dataset).classes][:12]
+    class_ids = [info.class_id for info in open_dataset(dataset).classes][: arguments.classes]
     models = prepared(arguments, dataset, class_ids)
     place = arguments.keep / "compared"
     shutil.rmtree(place, ignore_errors=True)
