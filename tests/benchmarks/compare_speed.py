@@ -44,7 +44,7 @@ def prepared(arguments: argparse.Namespace, dataset: str, class_ids: list[str]) 
             training = f"{DATASET.format(arguments.train_images)}&split=train"
             train(arguments.network, training, weights, steps=arguments.steps, seed=seed)
         models.append(f"{arguments.network}@{weights}?name=seed{seed}")
-        run = open_run(RunSpec(dataset, models[-1], str(arguments.keep / "store"), settings, "cpu", batch_size=32))
+        run = open_run(RunSpec(dataset, models[-1], str(arguments.keep / "store"), settings, device="cpu", batch_size=32))
         complete_run(run, class_ids)
         if not all(is_complete(run, each) for each in class_ids):
             raise SystemExit(f"{run.run_id} failed")
