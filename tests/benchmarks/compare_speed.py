@@ -31,7 +31,14 @@ from xvcore.visual_summaries.settings import VisualSummaries
 
 DATASET = "partbirds?classes=12&images={}"
 METHOD = "comparison"
-TABLES = ("part_matches", "cross_deletions", "part_deletions", "network_likeness", "part_verdicts", "comparison_classes")
+TABLES = (
+    "part_matches",
+    "cross_deletions",
+    "part_deletions",
+    "network_likeness",
+    "part_verdicts",
+    "comparison_classes",
+)
 
 
 def prepared(arguments: argparse.Namespace, dataset: str, class_ids: list[str]) -> list[str]:
@@ -44,7 +51,9 @@ def prepared(arguments: argparse.Namespace, dataset: str, class_ids: list[str]) 
             training = f"{DATASET.format(arguments.train_images)}&split=train"
             train(arguments.network, training, weights, steps=arguments.steps, seed=seed)
         models.append(f"{arguments.network}@{weights}?name=seed{seed}")
-        run = open_run(RunSpec(dataset, models[-1], str(arguments.keep / "store"), settings, device="cpu", batch_size=32))
+        run = open_run(
+            RunSpec(dataset, models[-1], str(arguments.keep / "store"), settings, device="cpu", batch_size=32)
+        )
         complete_run(run, class_ids)
         if not all(is_complete(run, each) for each in class_ids):
             raise SystemExit(f"{run.run_id} failed")
