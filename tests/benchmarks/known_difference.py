@@ -9,11 +9,14 @@ evidence: there the bird wears none of the class's patterns, and is drawn as tho
 held-out images that both are looked at in have both, the square and the patterns, so that B knows them as well. There
 the square lies beside the bird, at random in the lower left corner: of squares anywhere in the picture proposal flow,
 which matches what lies alike, groups some, and those that it groups were in 6 of 16 images, too few for a verdict.
-``uses_a`` and ``uses_b`` say whether that worked: what a network loses of its probability when the square itself is
-deleted from the held-out images, whatever its summaries. Of each seed further: A's parts that lie on the square (at
-least half of their regions do), their verdicts, whether a part of B's lies on it, and RSVC's own scores: the mean, that
-of A's concepts from A itself, and that of the concept which falls furthest behind. Prints a row a seed; what is in the
-folder is not done again.
+A's training is begun again with another seed until A has learnt the square: on other held-out birds, in the patterns of
+the class, pasting one raises the mean probability of the class by at least ``LEAST_GAIN``. That asks the network
+alone, no mask, no summary and no comparison; ``trainings`` says how many there were, ``gain_a`` and ``gain_b`` what
+pasting gives in the end (B is trained once). ``uses_a`` and ``uses_b`` are what the networks lose of their probability
+when the square itself is deleted from the images that are looked at, whatever their summaries. Of each seed further:
+A's parts that lie on the square (at least half of their regions do), their verdicts, whether a part of B's lies on it,
+and RSVC's own scores: the mean, that of A's concepts from A itself, and that of the concept which falls furthest
+behind. Prints a row a seed; what is in the folder is not done again.
 """
 
 import argparse
@@ -34,6 +37,8 @@ from xvcore.comparison.runs.networks import resolved
 from xvcore.comparison.settings import Comparison
 from xvcore.data import open_dataset
 from xvcore.data.partbirds import PLAIN
+from xvcore.models import load
+from xvcore.models.classifier import Classifier
 from xvcore.ops.parts import contains
 from xvcore.parameters import replaced
 from xvcore.query import table
@@ -52,6 +57,11 @@ BIRDS = "partbirds?classes=2"
 ON_SQUARE = 0.5
 LEAST_USED = 0.05
 """Probability that a network loses by the square's deletion which counts as using it, as for parts (``least_loss``)."""
+LEAST_GAIN = 0.2
+"""Probability that A must gain by a square that is pasted into a held-out bird for its training to end."""
+MOST_TRAININGS = 6
+N_OTHERS = 48
+"""Held-out birds in which the end of A's training is decided; they follow those that are looked at."""
 QUICK = {"count_interval.n_halves": "0", "count_interval.n_others": "0"}
 
 
@@ -65,6 +75,14 @@ def birds(split: str, n_images: int) -> dict[str, list[Image.Image]]:
         ]
         for info in drawn.classes
     }
+
+
+def pasted(picture: Image.Image, corner: tuple[int, ...]) -> Image.Image:
+    """Return a picture with a square whose upper left corner is given, x and y in pixels."""
+    x, y = corner
+    image = picture.copy()
+    image.paste(MAGENTA, (x, y, x + SIDE, y + SIDE))
+    return image
 
 
 def draw(
@@ -103,7 +121,7 @@ def draw(
             if has_square:
                 room = BESIDE if beside else [(0, side - SIDE) for side in image.size]
                 x, y = (int(generator.integers(*each)) for each in room)
-                image.paste(MAGENTA, (x, y, x + SIDE, y + SIDE))
+                image = pasted(image, (x, y))
                 rows.append({"image_id": f"{class_id}/{number:04}.png", "x": x, "y": y, "w": SIDE, "h": SIDE})
             image.save(folder / class_id / f"{number:04}.png", compress_level=1)
     found = pd.DataFrame(rows)
@@ -134,6 +152,40 @@ def parts_on_square(compared: Run[Comparison], run: Run[Any], class_id: str, squ
     ]
 
 
+def gain(network: Classifier, n_looked: int) -> float:
+    """Return what a square beside the bird adds to the probability of the class, mean over other held-out birds.
+
+    Parameters
+    ----------
+    network : that is asked
+    n_looked : held-out birds that are looked at by the comparison, and left out here
+    """
+    class_id = open_dataset(BIRDS).classes[0].class_id
+    generator = np.random.default_rng(98)
+    plain = birds("val", n_looked + N_OTHERS)[class_id][n_looked:]
+    squared = [pasted(picture, tuple(int(generator.integers(*each)) for each in BESIDE)) for picture in plain]
+    target = [output.name for output in network.outputs or ()].index(class_id)
+    with torch.no_grad():
+        without, with_square = (
+            network.probabilities(torch.stack([network.preprocessing.pixels(picture) for picture in each]))[:, target]
+            for each in (plain, squared)
+        )
+    return float((with_square - without).mean())
+
+
+def trained(out: Path, name: str, seed: int, arguments: argparse.Namespace, *, trainings: int = 1) -> tuple[str, int]:
+    """Return the address of a network and how many trainings it took until it gained by the square, at most so many."""
+    training = f"imagefolder:{out}/train-{name}-{seed}"
+    for number in range(1, trainings + 1):
+        weights = out / f"{name}-{seed}-{number}.pt"
+        if not weights.exists():
+            train(NETWORK, training, weights, steps=arguments.steps, seed=seed + 1000 * (number - 1))
+        address = f"{NETWORK}@{weights}?name={name}{seed}"
+        if number == trainings or gain(load(address), arguments.images) >= LEAST_GAIN:
+            break
+    return address, number
+
+
 def of_seed(out: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train both networks of a seed, compare them on held-out images of the class, and return what was found."""
     class_id = open_dataset(BIRDS).classes[0].class_id
@@ -141,12 +193,9 @@ def of_seed(out: Path, seed: int, arguments: argparse.Namespace) -> dict[str, An
     draw(out / f"train-a-{seed}", "train", arguments.train_images, shares, 2 * seed, hides=class_id)
     draw(out / f"train-b-{seed}", "train", arguments.train_images, {"others": 0.5}, 2 * seed + 1)
     squares = draw(out / "look", "val", arguments.images, {class_id: 1.0, "others": 0.0}, 99, beside=True)
-    models = []
-    for name in "ab":
-        weights = out / f"{name}-{seed}.pt"
-        if not weights.exists():
-            train(NETWORK, f"imagefolder:{out}/train-{name}-{seed}", weights, steps=arguments.steps, seed=seed)
-        models.append(f"{NETWORK}@{weights}?name={name}{seed}")
+    of_a, trainings = trained(out, "a", seed, arguments, trainings=MOST_TRAININGS)
+    models = [of_a, trained(out, "b", seed, arguments)[0]]
+    gains = {f"gain_{x}": round(gain(load(model), arguments.images), 2) for x, model in zip("ab", models, strict=True)}
     store = str(out / "store")
     settings = replaced(VisualSummaries(), {**QUICK, "max_images": str(arguments.images)})
     runs = []
@@ -158,7 +207,7 @@ def of_seed(out: Path, seed: int, arguments: argparse.Namespace) -> dict[str, An
     compared = open_run(resolved(spec))
     if complete_run(compared, [class_id]) != "complete":
         raise SystemExit(f"{compared.run_id} failed")
-    return row(compared, runs, class_id, squares) | {"seed": seed}
+    return {"seed": seed, "trainings": trainings} | gains | row(compared, runs, class_id, squares)
 
 
 def learnt(run: Run[Any], class_id: str, squares: pd.DataFrame) -> dict[str, float]:
@@ -202,7 +251,7 @@ def row(compared: Run[Comparison], runs: list[Run[Any]], class_id: str, squares:
 
 def found_rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield the row of each seed as it is done."""
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first, arguments.seeds):
         found = of_seed(arguments.out, seed, arguments)
         print(found, flush=True)
         yield found
@@ -212,6 +261,7 @@ def main() -> None:
     """Print a row a seed, and in how many the square is A's alone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the first seed that is run")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--train-images", type=int, default=200)
     parser.add_argument("--images", type=int, default=16)
@@ -222,6 +272,8 @@ def main() -> None:
     print(rows.to_string(index=False))
     uses = (rows["uses_a"] >= LEAST_USED) & (rows["uses_b"] < LEAST_USED)
     found = rows["a_only"] > 0
+    again = rows["trainings"] - 1
+    print(f"trainings of A that were begun again: {again.sum()}, in {(again > 0).sum()} of {len(rows)} seeds")
     print(f"A only: {found.sum()} of {len(rows)} seeds; A uses the square and B does not in {uses.sum()}", end="")
     print(f", of which found {(found & uses).sum()}")
 
