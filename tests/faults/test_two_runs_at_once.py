@@ -66,7 +66,7 @@ def test_two_processes_with_the_same_classes_make_the_tables_of_one(
         process.stdin.flush()
         if index == 0:
             wait_for(tmp_path, sign)
-    ends = [(*process.communicate(timeout=300), process.returncode) for process in workers]
+    ends = [(*process.communicate(timeout=900), process.returncode) for process in workers]
     seconds = time.monotonic() - started
     assert [code for _, _, code in ends] == [0, 0], ends
     assert not any("Traceback" in log for _, log, _ in ends), ends
