@@ -1,12 +1,12 @@
 """Stage *cache*: the last map of the frozen network for every image, computed once; images → features."""
 
-import hashlib
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from xvcore.data.manifest import sha256_of as sha256_of_bytes
 from xvcore.errors import DamagedError, StoreError
 from xvcore.keys import digest
 from xvcore.parameters import as_dict
@@ -15,7 +15,7 @@ from xvcore.runs.images import batches, passed_images
 from xvcore.runs.run import Progress, Run
 
 VERSION = 2
-"""Counted up whenever a change of the code moves the features."""
+"""Counted up whenever a change of the code moves the features, or how they are stored."""
 STORED = np.dtype("<f2")
 """How values are stored: bytes, since as a list every one of them would have two levels of its own in Parquet."""
 SCHEMA = pa.schema({"image_id": pa.string(), "sha256": pa.string(), "features": pa.binary(), "digest": pa.string()})
@@ -69,7 +69,7 @@ def cache(run: Run[Any], class_id: str, progress: Progress | None = None) -> int
                 "image_id": image_id,
                 "sha256": wanted[image_id],
                 "features": held,
-                "digest": _digest(held),
+                "digest": sha256_of_bytes(held),
             }
         n_done += len(batch.image_ids)
         if progress:
@@ -116,8 +116,4 @@ def _valid(run: Run[Any], class_id: str) -> list[dict[str, Any]]:
     except DamagedError:
         return []  # made anew
     found: list[dict[str, Any]] = rows.select(SCHEMA.names).to_pylist()
-    return [row for row in found if _digest(row["features"]) == row["digest"]]
-
-
-def _digest(held: bytes) -> str:
-    return hashlib.sha256(held).hexdigest()
+    return [row for row in found if sha256_of_bytes(row["features"]) == row["digest"]]

@@ -216,6 +216,6 @@ class Pixels:
                 for image_id, image in zip(batch.image_ids, as_bytes(batch.images), strict=True):
                     self._kept[class_id, image_id] = image
         found = np.stack([self._kept[each] for each in wanted])
-        while sum(image.nbytes for image in self._kept.values()) > PIXEL_BYTES:
+        while len(self._kept) > PIXEL_BYTES // found[0].nbytes:
             self._kept.popitem(last=False)
         return torch.from_numpy(found).movedim(-1, 1).float().div_(255)
