@@ -24,6 +24,7 @@ from xvcore.errors import XvError, in_one_line
 from xvcore.keys import digest
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
     from prefect_ray.task_runners import PrefectRayFuture, RayTaskRunner
 
@@ -165,7 +166,10 @@ def place_of(fan_out: FanOut, shard_flow: Flow) -> Iterator[Place]:
                 f"fan-out to the work pool {fan_out.pool!r} needs the Prefect server that has it: set PREFECT_API_URL "
                 "(`xv up` starts one and prints it); else fan out to here or ray"
             )
-        yield Pool(shard_flow, fan_out.pool)
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            yield Pool(shard_flow, fan_out.pool, client)
     elif fan_out.to == "ray":
         with _ray_runner(fan_out.ray_address) as runner:
             yield Ray(shard_flow, runner)
@@ -202,21 +206,26 @@ class Here:
 class Pool:
     """Flow runs of the deployment of the shard's flow in a work pool: workers take them, or they become jobs.
 
+    Parameters
+    ----------
+    shard_flow : flow of a shard
+    pool : name of the work pool
+    client : of the server; it stays open, since to open one costs more than all that is asked
+
     Raises
     ------
     XvError
         The server knows no such deployment.
     """
 
-    def __init__(self, shard_flow: Flow, pool: str) -> None:
-        from prefect.client.orchestration import get_client
+    def __init__(self, shard_flow: Flow, pool: str, client: "SyncPrefectClient") -> None:
         from prefect.exceptions import ObjectNotFound
 
+        self._client = client
         self._deployment = f"{shard_flow.name}/{pool}"
         self._said = self._heard = time.monotonic()
         try:
-            with get_client(sync_client=True) as client:
-                client.read_deployment_by_name(self._deployment)
+            client.read_deployment_by_name(self._deployment)
         except ObjectNotFound as error:
             raise XvError(
                 f"no deployment {self._deployment!r} on the Prefect server in use, so nobody takes shards there: "
@@ -244,16 +253,12 @@ class Pool:
 
     def ended(self, handles: Collection[UUID]) -> Iterator[tuple[UUID, State]]:
         """Ask the server, at most once in :data:`POLL_SECONDS`; a server out of reach is waited for."""
-        from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
         from prefect.client.schemas.objects import State, StateType
 
-        def read() -> "Sequence[FlowRun]":
-            with get_client(sync_client=True) as client:
-                return client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(handles))))
-
+        asked = FlowRunFilter(id=FlowRunFilterId(any_=list(handles)))
         time.sleep(POLL_SECONDS)
-        found = self._answer(read)
+        found = self._answer(partial(self._client.read_flow_runs, flow_run_filter=asked))
         if found is None:
             return
         self._say_if_idle(found)
@@ -265,12 +270,10 @@ class Pool:
 
     def cancel(self, handles: Collection[UUID]) -> None:
         """Ask the workers to end the flow runs; those that nobody took are cancelled at once."""
-        from prefect.client.orchestration import get_client
         from prefect.client.schemas.objects import State, StateType
 
-        with get_client(sync_client=True) as client:
-            for handle in handles:
-                client.set_flow_run_state(handle, State(type=StateType.CANCELLING))
+        for handle in handles:
+            self._client.set_flow_run_state(handle, State(type=StateType.CANCELLING))
 
     def _answer(self, ask: Callable[[], Answer]) -> Answer | None:
         """Return what the server answers; ``None`` where it is out of reach or overloaded, and may be asked again.
