@@ -92,6 +92,13 @@ def likeness(model: str, other: str, depth: float) -> dict:
 def coverage(model: str, part: str) -> dict:
     covered = 0.75 if part == "tail" else 0.25
     row = {"n_images": 4, "n_decisive": 3, "covered": covered, "by_chance": 0.125, "difference": covered - 0.125}
+    share = {
+        "share": covered - 0.14,
+        "share_by_chance": 0.06,
+        "share_low": covered - 0.25,
+        "share_high": covered - 0.05,
+    }
+    row |= share if part == "tail" else {}  # older comparisons did not tell it
     return {"model": model, "part": part, **row, "low": covered - 0.375, "high": covered + 0.1, "p_value": 0.031}
 
 

@@ -101,6 +101,8 @@ def test_coverage_names_the_parts_that_the_masks_are_made_of(compared) -> None:
         beyond = of_network["covered"] - of_network["by_chance"]
         assert of_network["difference"].to_numpy() == pytest.approx(beyond.to_numpy(), abs=1e-6)
         assert (of_network["n_images"] == 9).all()
+        assert set(of_network.index[of_network["share_low"] > 0]) == shown
+        assert (of_network.loc[sorted(shown), "share"] > of_network.loc[sorted(shown), "share_by_chance"] + 0.4).all()
     by_part = covered.loc["partbirds_narrow"]
     decisive = by_part["n_decisive"] > 0
     assert set(by_part.index[decisive]) == set(open_dataset(DATASET).decisive_parts(CLASS))

@@ -1,5 +1,6 @@
 """What commands load: reading tables takes neither torch nor Prefect, a family not what only others need."""
 
+import json
 import subprocess
 import sys
 
@@ -55,3 +56,36 @@ def test_visual_summaries_begin_without_what_only_their_last_stages_need(tmp_pat
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.split() == []
+
+
+LOADED = "print(*sorted({loaded} & sys.modules.keys()))"
+
+
+def test_filters_are_seen_without_the_compiler():
+    program = (
+        "import sys, torch; from xvcore.models import load; from xvcore.ops.feature_layers import feature_layers; "
+        "print(len(feature_layers(load('partbirds_narrow@random?classes=3').network, torch.zeros(1, 3, 128, 128)))); "
+    )
+    program += LOADED.format(loaded=set(OTHERS) | {"sympy"})
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    n_layers, *loaded = done.stdout.split()
+    assert int(n_layers) > 1
+    assert loaded == []
+
+
+def test_classes_of_imagenet_are_named_as_timm_does_without_importing_it(tmp_path):
+    info = pytest.importorskip("timm.data").ImageNetInfo("imagenet-1k")
+    wnids = info.label_names()[::100]
+    for wnid in wnids:
+        (tmp_path / "train" / wnid).mkdir(parents=True)
+        (tmp_path / "train" / wnid / "1.JPEG").touch()
+    program = (
+        "import json, sys; from xvcore.data import open_dataset; "
+        f"found = open_dataset('imagenet:{tmp_path}?split=train').classes; "
+        "print(json.dumps({info.class_id: info.class_name for info in found})); "
+    )
+    program += LOADED.format(loaded=set(OTHERS))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names, loaded = done.stdout.splitlines()
+    assert json.loads(names) == {each: info.label_name_to_description(each).split(",")[0] for each in wnids}
+    assert loaded == ""

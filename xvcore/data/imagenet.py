@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from xvcore.keys import typed_path
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+TIMM_NAMES = ("data", "_info", "imagenet_synset_to_lemma.txt")
 NAME_FILES = (
     "LOC_synset_mapping.txt",
     "imagenet_wnids.txt",
@@ -221,11 +221,18 @@ def _timm_names(wnids: list[str]) -> dict[str, str]:
 
 @functools.cache
 def _every_name() -> Mapping[str, str]:
-    """Return timm's names of the classes of ImageNet-22k; none where it is not installed."""
-    if find_spec("timm") is None:
+    """Return timm's names of the classes of ImageNet-22k; none where it is not installed.
+
+    They are read from its file: to import timm is to import all of its networks, and with them torch's compiler.
+    """
+    found = find_spec("timm")
+    if found is None or not found.submodule_search_locations:
         return {}
-    info = import_module("timm.data").ImageNetInfo("imagenet-22k")
-    return {wnid: info.label_name_to_description(wnid) for wnid in info.label_names()}
+    file = Path(found.submodule_search_locations[0], *TIMM_NAMES)
+    if not file.is_file():
+        return {}
+    lines = (line.partition("\t") for line in file.read_text(encoding="utf-8").splitlines())
+    return {wnid: name for wnid, _, name in lines}
 
 
 def _first(names: str) -> str:

@@ -105,6 +105,10 @@ def _are_same(one: Convolution, other: Convolution) -> bool:
 class _Watch(TorchDispatchMode):
     """Notes the filters of every convolution for the module that runs."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, to tell it to leave this mode alone
+
     def __init__(self, found: dict[str, list[Convolution]], running: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._found, self._running = found, running

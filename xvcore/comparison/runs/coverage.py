@@ -1,4 +1,8 @@
-"""How much of what is annotated a network's masks cover: the object's box, the visible parts, against random places."""
+"""How much of what is annotated a network's masks cover: the object's box, the visible parts, against random places.
+
+A part is *covered* where most of it is salient. Its *share* that is salient is told beside it: where it takes away a
+part's evidence to remove a piece of it, masks are such pieces, and no part is covered.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -37,7 +41,7 @@ def coverage(
 
 
 def covered_parts(network: NetworkParts, annotated: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Return whether the masks cover each visible part: image_id, part, decisive, covered, by_chance (0 … 1).
+    """Return how much of each visible part is salient: image_id, part, decisive, covered, share, …_by_chance (0 … 1).
 
     Parameters
     ----------
@@ -47,15 +51,20 @@ def covered_parts(network: NetworkParts, annotated: pd.DataFrame, *, seed: int =
     """
     visible = annotated[annotated["visible"].astype(bool) & annotated["image_id"].isin(set(network.packed))]
     generator = np.random.default_rng(seed)
-    found = []
-    for image_id, rows in visible.groupby("image_id", sort=True):
+    visible = visible.sort_values("image_id", kind="stable", ignore_index=True)
+    boxes = visible[BOX].to_numpy(float)
+    shares = np.zeros((1 + N_PLACES, len(visible)))
+    for image_id, rows in sorted(visible.groupby("image_id").indices.items()):
         mask = network.salient(str(image_id))
         places = [mask, *(_moved(mask, generator) for _ in range(N_PLACES))]
-        own, *random = (_are_covered(each, rows[BOX].to_numpy(float)) for each in places)
-        told = rows[["image_id", "part", "decisive"]]
-        found.append(told.assign(covered=own.astype(float), by_chance=np.mean(random, axis=0)))
-    columns = ["image_id", "part", "decisive", "covered", "by_chance"]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+        shares[:, rows] = [_salient_shares(each, boxes[rows]) for each in places]
+    covered = shares >= COVERED
+    return visible[["image_id", "part", "decisive"]].assign(
+        covered=covered[0].astype(float),
+        covered_by_chance=covered[1:].mean(axis=0),
+        share=shares[0],
+        share_by_chance=shares[1:].mean(axis=0),
+    )
 
 
 def by_part(covered: pd.DataFrame, *, seed: int = 0) -> Iterator[dict[str, Any]]:
@@ -66,20 +75,27 @@ def by_part(covered: pd.DataFrame, *, seed: int = 0) -> Iterator[dict[str, Any]]
     covered : what the masks of a network cover (:func:`covered_parts`)
     seed : of interval and test
     """
-    for part, rows in covered.groupby("part", sort=True):
-        of_image = rows.groupby("image_id", sort=True)[["covered", "by_chance"]].mean()
-        shares = of_image["covered"].to_numpy(float), of_image["by_chance"].to_numpy(float)
-        beyond = mean_of(shares[0] - shares[1], seed=seed)
+    names = ["covered", "covered_by_chance", "share", "share_by_chance"]
+    of_images = covered.groupby(["part", "image_id"], sort=True)
+    means, decisive = of_images[names].mean(), of_images["decisive"].any()
+    for part in means.index.unique("part"):
+        of_image = means.loc[part]
+        whole, by_chance, share, share_by_chance = of_image[names].to_numpy(float).T
+        beyond, beyond_share = (mean_of(each, seed=seed) for each in (whole - by_chance, share - share_by_chance))
         yield {
             "part": str(part),
             "n_images": len(of_image),
-            "n_decisive": int(rows.groupby("image_id")["decisive"].any().sum()),
-            "covered": float(shares[0].mean()),
-            "by_chance": float(shares[1].mean()),
+            "n_decisive": int(decisive.loc[part].to_numpy(bool).sum()),
+            "covered": float(whole.mean()),
+            "by_chance": float(by_chance.mean()),
             "difference": beyond.value,
             "low": beyond.low,
             "high": beyond.high,
             "p_value": beyond.p_value,
+            "share": float(share.mean()),
+            "share_by_chance": float(share_by_chance.mean()),
+            "share_low": beyond_share.low,
+            "share_high": beyond_share.high,
         }
 
 
@@ -105,7 +121,7 @@ def _of_objects(network: NetworkParts, sizes: Mapping[str, tuple[int, int]], cla
 
 
 def _shares(name: str, covered: pd.DataFrame) -> dict[str, float | None]:
-    means = [float(covered[each].mean()) if len(covered) else None for each in ("covered", "by_chance")]
+    means = [float(covered[each].mean()) if len(covered) else None for each in ("covered", "covered_by_chance")]
     return dict(zip((name, f"{name}_null"), means, strict=True))
 
 
@@ -113,7 +129,8 @@ def _moved(mask: np.ndarray, generator: np.random.Generator) -> Any:
     return np.roll(mask, [int(generator.integers(0, side)) for side in mask.shape], axis=(0, 1))
 
 
-def _are_covered(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def _salient_shares(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return how much of each box is salient, 0 … 1; of a point, the pixel."""
     height, width = mask.shape
     low = np.clip(np.floor(boxes[:, :2]).astype(int), 0, [width - 1, height - 1])
     high = np.clip(np.ceil(boxes[:, :2] + boxes[:, 2:]).astype(int), low + 1, [width, height])
@@ -121,4 +138,4 @@ def _are_covered(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     until[1:, 1:] = mask.cumsum(axis=0, dtype=np.int32).cumsum(axis=1)
     (left, top), (right, bottom) = low.T, high.T
     inside = until[bottom, right] - until[top, right] - until[bottom, left] + until[top, left]
-    return np.asarray(inside / (high - low).prod(axis=1) >= COVERED)
+    return np.asarray(inside / (high - low).prod(axis=1))
