@@ -16,12 +16,12 @@ from xvcore.comparison.runs.networks import opened_summaries
 from xvcore.comparison.settings import Comparison
 from xvcore.keys import canonical
 from xvcore.runs.images import pictures, records
+from xvcore.runs.parts import BOX
 from xvcore.runs.run import Run, RunSpec
 from xvcore.store import SCHEMAS
 from xvcore.store.encode import rle_decode
 from xvcore.visual_summaries.settings import VisualSummaries
 
-BOX = ["x", "y", "w", "h"]
 CLUSTER_COLUMNS = ("cluster_id", "accepted", "distinct_part")
 """The last is of stores whose visual summaries tell distinct parts."""
 REGION_COLUMNS = ("region_id", "image_id", "cluster_id", "kept", "sim_exemplar", *BOX)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from xvcore.comparison.method.resampling import mean_of
-from xvcore.comparison.runs.class_parts import BOX, LEAST_PX, NetworkParts
+from xvcore.comparison.runs.class_parts import LEAST_PX, NetworkParts
+from xvcore.runs.parts import BOX
 from xvcore.visual_summaries.method.dense_flow import window
 
 N_PLACES = 10
