@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,17 @@ def test_units_are_shown_where_they_respond(results, make_images) -> None:
     assert {panel.title for panel in figure.panels} == {f"unit {row[0]}" for row in figure.rows}
     with pytest.raises(XvError, match="known: 1, 3"):
         results["units"].figure(layer="nowhere")
+
+
+def test_units_of_a_run_are_shown_whose_images_are_numbered_by_class(results) -> None:
+    tops, far = results["units"], 900 * 2**24  # a list of all images up to there would not fit into memory
+    moved = replace(tops, images=torch.where(tops.images < 0, tops.images, tops.images + far))
+    moved = replace(moved, last_image=tops.last_image + far)
+    near = [
+        (unit, re.sub(r"image (\d+)", lambda found: f"image {int(found[1]) + far}", said))
+        for unit, said in tops.figure(first=2, kept=2).rows
+    ]
+    assert list(moved.figure(first=2, kept=2).rows) == near
 
 
 def test_no_more_images_are_shown_than_asked_for(results) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from xvcore.errors import unknown_name
 from xvcore.notebook.figure import FIRST, Figure, Outline, Panel, grounds, opened, pixels_of
 from xvcore.notebook.seen import ClassView, Seen, class_views, rows_shown
@@ -69,19 +71,19 @@ def figure_of_units(  # noqa: PLR0913  one for each choice
         raise unknown_name("layer", chosen, names)
     start = sum(each.n_units for each in tops.layers[: names.index(chosen)])
     of_layer = tops.layers[names.index(chosen)]
-    frame = tops.top([str(number) for number in range(tops.last_image + 1)], first=kept)
-    frame = frame[frame["layer"] == chosen]
+    rankings = next(columns for each, columns in tops.rankings(first=kept) if each.name == chosen)
     strongest = tops.values[start : start + of_layer.n_units, 0].cpu()
     alive = (strongest > 0).nonzero()[:, 0]
     order = alive[strongest[alive].argsort(descending=True, stable=True)].tolist()
     shown = order[:first] if units is None else list(units)
     panels, rows = [], []
     for unit in shown:
-        of_unit = frame[frame["unit"] == unit].to_dict("records")
-        said = ", ".join(f"{decimal(row['activation'])} in image {row['image_id']}" for row in of_unit)
+        places = np.flatnonzero(rankings["unit"] == unit)
+        of_unit = [{name: values[place].item() for name, values in rankings.items()} for place in places]
+        said = ", ".join(f"{decimal(row['activation'])} in image {row['image']}" for row in of_unit)
         rows.append((str(unit), said or "never active"))
         for row in of_unit if images is not None else ():
-            image = int(row["image_id"])
+            image = row["image"]
             (pixels,) = grounds(images[image : image + 1], 1, tuple(images.shape[-2:]))
             box = Outline.of_box([row[each] for each in "xywh"])
             title, caption = f"unit {unit}", f"{decimal(row['activation'])} in image {image}"
