@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed that is run")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--train-images", type=int, default=200)
-    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
