@@ -10,7 +10,7 @@
 #   not known  [{"picture": "robin", "psnr": 34.15}, {"picture": "wren", "psnr": null}]           JSON
 #   infinite   [{"picture": "robin", "psnr": 34.15}, {"picture": "wren", "psnr": Infinity}]       no JSON: Infinity
 #
-# Run by hand; needs PyPI and two minutes. Fails when this changes.
+# Run by hand; needs PyPI and some minutes. Fails when this changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
