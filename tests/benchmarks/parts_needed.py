@@ -187,11 +187,11 @@ def row(compared: Run[Comparison], k: int, class_id: str) -> dict[str, Any]:
 def main() -> None:
     """Train, summarise, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="partbirds_narrow")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--network", default="partbirds_wide")
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--train-images", type=int, default=300)
-    parser.add_argument("--images", type=int, default=12)
+    parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--absent", type=float, default=0.5, help="share of needed parts that are absent in training")
     parser.add_argument("--classes", type=int, default=N_LOOKED, help="the first so many")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters, as of xv summarise")
