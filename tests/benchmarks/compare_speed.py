@@ -7,7 +7,8 @@ Trainings and summaries that are in FOLDER are not made again; only the comparis
 in a process of its own, into a new store that holds the summaries. Prints the clock, the processor's time and the
 largest memory of that process, and a digest of the tables.
 Wanted: at most 60 s of the clock on two cores, and 2 GiB. Networks of which no part is accepted make it a lower bound:
-nothing is matched or deleted then.
+nothing is matched or deleted then. Trainings and summaries are made in a process of their own: the largest memory of a
+process is never told to be less than that of the one which started it.
 """
 
 import argparse
@@ -42,24 +43,25 @@ TABLES = (
 )
 
 
-def prepared(arguments: argparse.Namespace, dataset: str, class_ids: list[str]) -> list[str]:
-    """Return the addresses of the networks, whose summaries are in the folder's store from here on."""
-    models = []
+def addresses(arguments: argparse.Namespace) -> list[str]:
+    """Return the addresses of the networks."""
+    seeds = range(arguments.networks)
+    return [f"{arguments.network}@{arguments.keep}/{arguments.network}-{seed}.pt?name=seed{seed}" for seed in seeds]
+
+
+def prepare(arguments: argparse.Namespace, dataset: str, class_ids: list[str]) -> None:
+    """Train the networks and leave their summaries in the folder's store."""
     settings = replaced(VisualSummaries(max_images=arguments.images), dict(e.split("=", 1) for e in arguments.set))
-    for seed in range(arguments.networks):
+    for seed, model in enumerate(addresses(arguments)):
         weights = arguments.keep / f"{arguments.network}-{seed}.pt"
         if not weights.exists():
             training = f"{DATASET.format(arguments.train_images)}&split=train"
             train(arguments.network, training, weights, steps=arguments.steps, seed=seed)
-        models.append(f"{arguments.network}@{weights}?name=seed{seed}")
-        run = open_run(
-            RunSpec(dataset, models[-1], str(arguments.keep / "store"), settings, device="cpu", batch_size=32)
-        )
+        run = open_run(RunSpec(dataset, model, str(arguments.keep / "store"), settings, device="cpu", batch_size=32))
         complete_run(run, class_ids)
         if not all(is_complete(run, each) for each in class_ids):
             raise SystemExit(f"{run.run_id} failed")
-        print(f"{models[-1]}: summarised", flush=True)
-    return models
+        print(f"{model}: summarised", flush=True)
 
 
 def timed(command: list[str]) -> tuple[float, float, float]:
@@ -90,15 +92,20 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=6)
     parser.add_argument("--classes", type=int, default=12, help="the first so many")
     parser.add_argument("--images", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--train-images", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--train-images", type=int, default=400)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters, as of xv summarise")
     parser.add_argument("--keep", type=Path, required=True, help="folder of weights and store")
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = DATASET.format(arguments.images)
     class_ids = [info.class_id for info in open_dataset(dataset).classes][: arguments.classes]
-    models = prepared(arguments, dataset, class_ids)
+    if arguments.prepare:
+        prepare(arguments, dataset, class_ids)
+        return
+    subprocess.run([sys.executable, *sys.argv, "--prepare"], check=True)
+    models = addresses(arguments)
     place = arguments.keep / "compared"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(arguments.keep / "store", place)
