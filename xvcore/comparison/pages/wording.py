@@ -170,12 +170,11 @@ def told_of_wins(wins: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> list[
 
 
 def told_of_class(wins: Sequence[Row]) -> list[str]:
-    """Return who shows more parts of one class than whom, by how much, and how sure that is in all classes."""
+    """Return who shows more parts of one class than whom, most first, and how sure that is in all classes."""
     return [
         f"{row['model']} shows {with_interval(row['difference'], row['low'], row['high'])} more parts an image than "
         f"{row['other']}; {p_words(row['p_holm'])} for all classes together."
-        for row in wins
-        if row["wins"]
+        for row in sorted((row for row in wins if row["wins"]), key=lambda row: -row["difference"])
     ]
 
 

@@ -44,6 +44,8 @@ CLUSTER_COLUMNS = (
     "worst_baseline",
 )
 PART_COLUMNS = ("cluster_id", "part", "share", "random_share", "random_purity", "n_regions")
+LEAST_LOSS = 0.05
+"""Share of the probability, beyond what random regions take, from which on summaries are said to be needed together."""
 OTHER_METHODS = {"extremal_perturbation": "extremal perturbations", "rise": "RISE"}
 """Methods of masks besides sparse ones, in words."""
 REJECTIONS = {
@@ -216,9 +218,12 @@ class ClassData:
 
     @property
     def are_needed_together(self) -> bool:
-        """Whether more is lost without all than without random regions, but not without each of them alone."""
+        """Whether much is lost without all, beyond random regions and chance, but not without each of them alone."""
         joint = self.joint
-        return joint is not None and bool(joint["above_random"]) and any(each.is_as_random for each in self.summaries)
+        if joint is None or not joint["above_random"]:
+            return False
+        beyond = float(joint["prob_drop"]) - float(joint["random_drop"])
+        return beyond >= LEAST_LOSS and any(each.is_as_random for each in self.summaries)
 
     @property
     def summaries(self) -> tuple[Cluster, ...]:

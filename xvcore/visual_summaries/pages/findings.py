@@ -54,7 +54,7 @@ def of_class(data: ClassData, class_name: str) -> list[Told]:
 
 
 def of_all(section: Section, cards: Cards) -> list[Told]:
-    """Return in how many classes a network needs its summaries, then what was found of the classes."""
+    """Return in how many classes more is lost without the summaries, then what was found of the classes."""
     over = [found for network in section.networks if (found := _over_classes(section, network, cards))]
     return [*over, *of_classes(section, cards)]
 
@@ -68,9 +68,9 @@ def _over_classes(section: Section, network: Network, cards: Cards) -> Told | No
     by_chance = (1 - LEVEL) * len(joint)
     p_value = repeated(are_found)
     sentence = (
-        f"{network.title} needs its summaries in {sum(are_found)} of {plural(len(joint), 'class', 'classes')}, "
-        f"{decimal(by_chance, 1)} by chance ({p_words(p_value)}): without them it loses {percent(value)} of the "
-        f"probability, without random regions {percent(null)}, medians over classes."
+        f"{network.title} loses more without its summaries than without random regions in {sum(are_found)} of "
+        f"{plural(len(joint), 'class', 'classes')}, {decimal(by_chance, 1)} by chance ({p_words(p_value)}): "
+        f"{percent(value)} of the probability and {percent(null)}, medians over classes."
     )
     share = sum(are_found) / len(joint)
     finding = Finding(network.model, sentence, CLASSES, share, null=1 - LEVEL, p_value=p_value, n=len(joint))
