@@ -12,7 +12,7 @@ from xvcore.comparison.method.concept_regression import ConceptRegression
 from xvcore.comparison.method.deletion import seen
 from xvcore.comparison.method.layout import laid_out, takes_channels_last
 from xvcore.comparison.method.matching import _above_zero
-from xvcore.comparison.runs.coverage import _are_covered
+from xvcore.comparison.runs.coverage import _salient_shares
 from xvcore.comparison.runs.liken import _overlap
 from xvcore.models import Preprocessing, wrap
 from xvcore.store.encode import rle_encode, rle_overlap
@@ -57,15 +57,15 @@ def test_packed_masks_overlap_as_run_lengths_do(shares):
     assert _overlap(np.packbits(one), np.packbits(other)) == rle_overlap(rle_encode(one), rle_encode(other))
 
 
-def test_boxes_are_covered_where_half_of_their_pixels_are_salient():
+def test_the_share_of_a_box_that_is_salient_is_that_of_its_pixels():
     mask = RNG.random((20, 30)) < 0.5
     boxes = np.concatenate([RNG.uniform(-3, 28, (200, 2)), RNG.uniform(0, 9, (200, 2))], axis=1)
     boxes[::7, 2:] = 0  # points
-    for box, is_covered in zip(boxes, _are_covered(mask, boxes), strict=True):
+    for box, share in zip(boxes, _salient_shares(mask, boxes), strict=True):
         left, top = np.clip(np.floor(box[:2]), 0, [29, 19]).astype(int)
         right, bottom = np.clip(np.ceil(box[:2] + box[2:]), [left + 1, top + 1], [30, 20]).astype(int)
         pixels = [mask[y, x] for y, x in itertools.product(range(top, bottom), range(left, right))]
-        assert is_covered == (sum(pixels) * 2 >= len(pixels))
+        assert share == sum(pixels) / len(pixels)
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2, 0.4], [-1.0, 2.0, 0.5, 0.1], [1e-9, -3.0, -2.0]])
