@@ -15,7 +15,6 @@ and PNG. It is measured on some activations of each layer, drawn at random, and 
 import argparse
 import json
 import logging
-import resource
 import subprocess
 import sys
 import tempfile
@@ -64,7 +63,10 @@ def scanned(run: Run[TopUnits]) -> None:
 
 
 def memory(name: str) -> float:
-    """Return a figure of this process, in MB: ``VmRSS``, ``RssAnon`` (its own pages), ``RssFile`` (libraries)."""
+    """Return a figure of this process, in MB: ``VmRSS``, ``VmHWM`` (its peak), ``RssFile`` (pages of libraries).
+
+    The peak that the kernel tells with other costs of a process (``ru_maxrss``) is never below its parent's at the start.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / MB for line in lines if line.startswith(f"{name}:"))
 
@@ -79,7 +81,7 @@ def pictured(run: Run[TopUnits]) -> dict[str, float]:
     return {
         "seconds": time.process_time() - start,
         "at rest": at_rest,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB,
+        "peak": memory("VmHWM"),
         "libraries": memory("RssFile"),
     }
 

@@ -127,7 +127,7 @@ def test_the_whole_service_comes_up_runs_a_class_serves_its_report_and_goes_down
         stranger = httpx.post(f"{api.client.base_url}deployments/filter", json={}, timeout=60, trust_env=False)
         assert stranger.status_code == httpx.codes.UNAUTHORIZED
         found = api.deployments()
-        assert set(found) == {*commands.names(), "analyse", "report", "xv"}, "xv: those of shards"
+        assert set(found) == {*commands.names(), "analyse", "report", "study", "xv"}, "xv: those of shards"
         assert all(each["work_pool_name"] == "xv" for each in found.values())
         assert not any(schedule["active"] for each in found.values() for schedule in each["schedules"])
 
