@@ -43,17 +43,23 @@ TABLES = (
 )
 
 
+def weights_of(arguments: argparse.Namespace, seed: int) -> Path:
+    """Return the weights file of a network."""
+    kept: Path = arguments.keep / f"{arguments.network}-{seed}.pt"
+    return kept
+
+
 def addresses(arguments: argparse.Namespace) -> list[str]:
     """Return the addresses of the networks."""
     seeds = range(arguments.networks)
-    return [f"{arguments.network}@{arguments.keep}/{arguments.network}-{seed}.pt?name=seed{seed}" for seed in seeds]
+    return [f"{arguments.network}@{weights_of(arguments, seed)}?name=seed{seed}" for seed in seeds]
 
 
 def prepare(arguments: argparse.Namespace, dataset: str, class_ids: list[str]) -> None:
     """Train the networks and leave their summaries in the folder's store."""
     settings = replaced(VisualSummaries(max_images=arguments.images), dict(e.split("=", 1) for e in arguments.set))
     for seed, model in enumerate(addresses(arguments)):
-        weights = arguments.keep / f"{arguments.network}-{seed}.pt"
+        weights = weights_of(arguments, seed)
         if not weights.exists():
             training = f"{DATASET.format(arguments.train_images)}&split=train"
             train(arguments.network, training, weights, steps=arguments.steps, seed=seed)

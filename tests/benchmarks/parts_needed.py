@@ -7,11 +7,12 @@ that needs k parts was trained on birds of which the first k alone wear the patt
 from an image, so that each has to suffice alone; the others wear those of a class drawn by lot, so that they tell
 nothing, and a class of its own has none of the k. Pieces of the training images are hidden, by blur or one colour, so
 that a piece of a pattern suffices too: else a network takes a bird whose pattern is torn in one place for one without,
-and masks are such places. Its training is begun again with twice the steps until each of the k does suffice: on other birds that wear that one alone it is right in ``LEAST_RIGHT`` of them. That asks the network, no
-mask and no summary; what it says of each part is printed. All three are looked at in the same held-out birds, of which
-all four parts wear the patterns of their class, and compared. Wanted: the distinct parts increase in this order, the
-intervals of their mean over the classes do not meet, and the parts that are salient more than at random places are the
-needed ones. What is in the folder is not computed again.
+and masks are such places. Its training is begun again with twice the steps until each of the k does suffice: on other
+birds that wear that one alone it is right in ``LEAST_RIGHT`` of them. That asks the network, no mask and no summary;
+what it says of each part is printed. All three are looked at in the same held-out birds, of which all four parts wear
+the patterns of their class, and compared. Wanted: the distinct parts increase in this order, the intervals of their
+mean over the classes do not meet, and the parts that are salient more than at random places are the needed ones. What
+is in the folder is not computed again.
 """
 
 import argparse
@@ -143,7 +144,7 @@ def told_alone(network: Classifier, k: int, n_images: int = 16) -> dict[str, flo
 
 
 def trained(k: int, arguments: argparse.Namespace) -> str:
-    """Return the address of the network that needs k parts, which each of them suffices for, and print what it knows."""
+    """Return the address of the network that needs k parts, each of which suffices, and print what it knows."""
     training = f"needed?parts={k}&images={arguments.train_images}&split=train&absent={arguments.absent}"
     for number in range(MOST_TRAININGS):
         steps = arguments.steps * 2**number

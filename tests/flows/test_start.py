@@ -35,6 +35,7 @@ def test_commands_that_read_tables_start_without_networks_and_flows(store, words
     assert done.stderr.splitlines()[-1].split() == ["loaded:"]
 
 
+LOADED = "print(*sorted({loaded} & sys.modules.keys()))"
 OTHERS = ("prefect", "torch._dynamo", "sklearn", "scipy.stats", "timm", "xvcore.comparison.pipeline")
 
 
@@ -51,14 +52,9 @@ def test_a_family_is_run_without_what_only_others_need(tmp_path, command, networ
 
 
 def test_visual_summaries_begin_without_what_only_their_last_stages_need(tmp_path):
-    program = (
-        f"import sys, flows.families.summarise; print(*sorted({set(OTHERS) | {'scipy.sparse'}} & sys.modules.keys()))"
-    )
+    program = "import sys, flows.families.summarise; " + LOADED.format(loaded=set(OTHERS) | {"scipy.sparse"})
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.split() == []
-
-
-LOADED = "print(*sorted({loaded} & sys.modules.keys()))"
 
 
 def test_filters_are_seen_without_the_compiler():

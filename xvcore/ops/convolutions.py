@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from xvcore.errors import ParameterError
+from xvcore.ops.operator_mode import OperatorMode
 
 Filters = Float[Tensor, "filters channels rows columns"]
 
@@ -102,12 +102,8 @@ def _are_same(one: Convolution, other: Convolution) -> bool:
     return is_alike and torch.equal(one.filters, other.filters)
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(OperatorMode):
     """Notes the filters of every convolution for the module that runs."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, to tell it to leave this mode alone
 
     def __init__(self, found: dict[str, list[Convolution]], running: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

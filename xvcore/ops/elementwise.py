@@ -19,8 +19,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from xvcore.ops.operator_mode import OperatorMode
 
 Shape = Literal["rectifier", "activation", "gate"]
 Hear = Callable[[Shape, str, Tensor, Tensor], None]
@@ -102,7 +103,7 @@ class _Call:
         return getattr(packet, self.func._overloadname, self.func)
 
 
-class Elementwise(TorchDispatchMode):
+class Elementwise(OperatorMode):
     """Follows what is made of the image; tells of functions when something else takes them.
 
     Parameters
@@ -110,10 +111,6 @@ class Elementwise(TorchDispatchMode):
     image : what goes in
     hear : is told of functions that were made by hand
     """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, to tell it to leave this mode alone
 
     def __init__(self, image: Tensor, hear: Hear) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
