@@ -8,6 +8,7 @@ from xvcore.models.architecture import Architecture, Output, PublishedWeights, a
 from xvcore.models.catalogue import find
 from xvcore.models.classifier import Classifier
 from xvcore.models.labels import outputs_for
+from xvcore.models.layout import laid_out
 from xvcore.models.load import load
 from xvcore.models.preprocessing import Geometry, Preprocessing
 from xvcore.models.two_classes import TwoClasses
@@ -23,6 +24,7 @@ __all__ = [
     "TwoClasses",
     "architectures",
     "find",
+    "laid_out",
     "load",
     "outputs_for",
     "wrap",

@@ -8,6 +8,7 @@ import torch
 
 from xvcore.data import Batch
 from xvcore.errors import XvError
+from xvcore.models import laid_out
 from xvcore.runs.images import batches, could_read, passed_images
 from xvcore.runs.run import Progress, Run
 from xvcore.runs.stage import Looker, pipelines
@@ -50,7 +51,7 @@ class Along:
             except XvError as error:
                 self._leave(error)
         with torch.inference_mode():
-            return self._run.classifier.logits(batch.images.to(self._run.classifier.device))
+            return self._run.classifier.logits(laid_out(self._run.classifier, batch.images))
 
     def take(self, batch: Batch, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Hand over the images of the batch last looked at that count, given rows of ``predictions`` by image id."""

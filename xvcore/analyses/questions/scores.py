@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xvcore.errors import ParameterError, XvError
 from xvcore.models.classifier import Classifier
+from xvcore.models.layout import laid_out
 from xvcore.ops.memory import in_halves
 from xvcore.ops.probability import n_not_finite, ranks
 from xvcore.types import Images, Scores, Targets
@@ -102,7 +103,7 @@ def leading_classes(classifier: Classifier, images: Images, *, batch_size: int) 
 
     @torch.no_grad()
     def of_batch(pictures: Tensor) -> Tensor:
-        return _finite(classifier, classifier.logits(pictures.to(classifier.device))).argmax(dim=1).cpu()
+        return _finite(classifier, classifier.logits(laid_out(classifier, pictures))).argmax(dim=1).cpu()
 
     parts = [part for batch in images.split(batch_size) if len(batch) for part in in_halves(of_batch, batch)]
     return torch.cat([torch.zeros(0, dtype=torch.long), *parts])
@@ -130,7 +131,7 @@ def predictions(classifier: Classifier, sample: Sample, *, batch_size: int = 32)
 
     @torch.no_grad()
     def of_batch(pictures: Tensor, chosen: Tensor) -> Tensor:
-        scores = _finite(classifier, classifier.logits(pictures.to(classifier.device)))
+        scores = _finite(classifier, classifier.logits(laid_out(classifier, pictures)))
         right = scores.softmax(dim=1).double().gather(1, chosen.to(classifier.device)[:, None])
         return torch.stack([scores.argmax(dim=1).double(), right[:, 0], ranks(scores, chosen).double()], dim=1).cpu()
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xvcore.comparison.method.layout import laid_out
+from xvcore.models.layout import laid_out
 from xvcore.errors import XvError
 from xvcore.models import Classifier
 from xvcore.ops.feature_layers import tapped

@@ -12,6 +12,7 @@ from xvcore.errors import LabelError
 from xvcore.evidence.method.bagnet_evidence import Evidence, Pass
 from xvcore.evidence.method.top_patches import ORIGINS, PatchSummary, TopPatch, crop
 from xvcore.evidence.settings import PatchEvidence
+from xvcore.models import laid_out
 from xvcore.runs.along import looked
 from xvcore.runs.images import as_bytes, image_numbers, pictures
 from xvcore.runs.run import Progress, Run
@@ -76,7 +77,7 @@ class Explained:
 
     def look(self, batch: Batch) -> Scores:
         """Make the pass of a batch and return the scores."""
-        images = batch.images.to(self._run.classifier.device)
+        images = laid_out(self._run.classifier, batch.images)
         self._at_work = batch, images, self._decision.look(self._run.classifier, images)
         return self._at_work[2].logits
 

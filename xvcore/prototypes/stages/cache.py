@@ -9,6 +9,7 @@ import torch
 from xvcore.data.manifest import sha256_of as sha256_of_bytes
 from xvcore.errors import DamagedError, StoreError
 from xvcore.keys import digest
+from xvcore.models import laid_out
 from xvcore.parameters import as_dict
 from xvcore.prototypes.method.feature_map import FeatureMap, feature_map
 from xvcore.runs.images import batches, passed_images
@@ -59,7 +60,7 @@ def cache(run: Run[Any], class_id: str, progress: Progress | None = None) -> int
     found, n_done = map_of(run), 0
     for batch in batches(run, class_id, missing) if missing else ():
         with torch.inference_mode():
-            maps, _ = found.maps(run.classifier.network, run.classifier.logits, batch.images.to(run.classifier.device))
+            maps, _ = found.maps(run.classifier.network, run.classifier.logits, laid_out(run.classifier, batch.images))
         values = maps.flatten(2).transpose(1, 2).half().flatten(1).cpu().numpy()
         for image_id, each in zip(batch.image_ids, values.astype(STORED, copy=False), strict=True):
             if not np.isfinite(each).all():

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from xvcore.comparison.method.resampling import mean_of
 from xvcore.data import Batch, Dataset, load_batches, manifest, open_dataset
 from xvcore.errors import ParameterError
+from xvcore.models import laid_out
 from xvcore.ops.feature_layers import last_maps, tapped
 from xvcore.ops.mcnemar import mcnemar
 from xvcore.query import table
@@ -344,7 +345,7 @@ class _Specialisation:
             if not batch.image_ids:
                 continue
             with tapped(classifier.network, [self._layer]) as outputs:
-                logits = classifier.logits(batch.images.to(classifier.device))[:, self._targets].double().cpu().numpy()
+                logits = classifier.logits(laid_out(classifier, batch.images))[:, self._targets].double().cpu().numpy()
             maps = outputs[self._layer]
             if maps.ndim != 4:
                 raise ParameterError(

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -359,8 +360,11 @@ class Candidates:
             self._maxima[index], self._places[index] = maxima.float(), places.int()
         elif maps.device.type == "cpu":
             flat = maps.flatten(2)
-            # NumPy finds all places in the time that torch takes for the maxima alone.
-            places = torch.from_numpy(flat.numpy().argmax(2))
+            # Each in the time that torch takes for the maxima alone.
+            if maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last):
+                places = F.max_pool2d(maps, maps.shape[2:], return_indices=True)[1].flatten(1)
+            else:
+                places = torch.from_numpy(flat.numpy().argmax(2))
             self._maxima[index] = flat.gather(2, places[:, :, None])[:, :, 0].float()
             self._places[index] = places.int()
         else:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 
 from xvcore.data import Batch
+from xvcore.models import laid_out
 from xvcore.ops.taps import UnitLayer
 from xvcore.runs.along import looked
 from xvcore.runs.images import image_numbers
@@ -49,7 +50,7 @@ class Scanned:
 
     def look(self, batch: Batch) -> Scores:
         """Make the pass of a batch and return the scores."""
-        images = batch.images.to(self._run.classifier.device)
+        images = laid_out(self._run.classifier, batch.images)
         numbers = torch.tensor([self._numbers[each] for each in batch.image_ids])
         self._at_work = self._run.settings.top.look(self._run.classifier, images, numbers, self._tops)
         return self._at_work.logits

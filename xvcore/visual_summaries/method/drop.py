@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xvcore.errors import XvError
-from xvcore.models import Classifier
+from xvcore.models import Classifier, laid_out
 from xvcore.ops.perturb import Baseline, baseline, blend
 from xvcore.parameters import check, parameter
 from xvcore.types import Boxes, Images, Probabilities, Targets
@@ -110,7 +110,7 @@ class CausalDrop:
 def probabilities(classifier: Classifier, images: Images, targets: Targets) -> Probabilities:
     """Return the probability of each target, on the classifier's device."""
     target = targets.to(classifier.device)[:, None]
-    return classifier.probabilities(images.to(classifier.device)).gather(1, target)[:, 0]
+    return classifier.probabilities(laid_out(classifier, images)).gather(1, target)[:, 0]
 
 
 def relative_drop(full: Probabilities, left: Probabilities) -> Probabilities:

@@ -4,7 +4,7 @@ import weakref
 
 import torch
 
-from xvcore.models import Classifier
+from xvcore.models.classifier import Classifier
 from xvcore.types import Images
 
 MOST_DIFFERENCE = 1e-5
