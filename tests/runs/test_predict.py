@@ -133,7 +133,8 @@ def test_an_image_of_outputs_that_are_not_finite_is_an_error_and_the_others_coun
     images = torch.cat(
         [pictures(whole, class_id, [row.image_id for row in frozen_manifest(whole, class_id)]) for class_id in CLASSES]
     )
-    threshold = float(whole.classifier.preprocessing.normalise(images).mean(dim=(1, 2, 3)).median())
+    means = whole.classifier.preprocessing.normalise(images).mean(dim=(1, 2, 3)).sort().values
+    threshold = float(means[3:5].mean())  # between two images: a mean is rounded otherwise in another layout
     before, run = predicted(whole), run_of(tmp_path / "some", overflows)
     rows = predicted(run)
     is_lost = rows["error"].notna()

@@ -6,6 +6,8 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NoReturn
 
@@ -51,10 +53,12 @@ def files_below(root: Path, place: str) -> Listed:
         The first bytes of a file without suffix cannot be read now.
     """
     found = Listed()
-    for folder, name in walk(root, place):
-        if not name.startswith("."):
-            below = Path(folder).relative_to(root).as_posix()
-            (found.images if is_image(Path(folder, name)) else found.others).append(f"{below}/{name}")
+    for folder, of_folder in groupby(walk(root, place), key=itemgetter(0)):
+        below = Path(folder).relative_to(root).as_posix()
+        for _, name in of_folder:
+            if not name.startswith("."):
+                is_one = has_image_name(name) or is_image(Path(folder, name))
+                (found.images if is_one else found.others).append(f"{below}/{name}")
     return found
 
 
@@ -90,7 +94,9 @@ def has_suffix(name: str) -> bool:
 
 def has_image_name(name: str) -> bool:
     """Say whether a file's name is that of an image."""
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+    stem, dot, suffix = name.rpartition(".")
+    is_hidden = name.startswith(".") or not stem or stem.endswith("/")
+    return not is_hidden and f"{dot}{suffix}".lower() in SUFFIXES
 
 
 def begins_like_image(head: bytes) -> bool:

@@ -14,7 +14,7 @@ from xvcore.errors import LabelError, ParameterError, WeightsError, unknown_name
 from xvcore.keys import typed_path
 from xvcore.models.architecture import Architecture, Output, PublishedWeights
 from xvcore.models.catalogue import find
-from xvcore.models.classifier import Classifier
+from xvcore.models.classifier import Classifier, device_of
 from xvcore.models.download import check_fragment, expected_sha256, fetch, is_url
 from xvcore.models.labels import labelled, outputs_from, read_labels
 from xvcore.models.preprocessing import Preprocessing
@@ -483,7 +483,8 @@ def _why_not(network: nn.Module, size: tuple[int, int]) -> Exception | None:
     one.
     """
     device = "meta" if math.prod(size) > TRIED_PX else "cpu"
-    network = copy.deepcopy(network).to(device).eval()
+    if device != "cpu" or network.training or device_of(network).type != device:
+        network = copy.deepcopy(network).to(device).eval()
     try:
         with torch.no_grad():
             network(torch.zeros(1, 3, *size, device=device))

@@ -43,6 +43,11 @@ class Along:
             except XvError as error:
                 self._leave(error)
 
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing behind reads the pictures again."""
+        return self.looker is not None and len(pipelines[self._run.settings.method].stages) == 2
+
     def scores(self, batch: Batch) -> Scores:
         """Return the network's scores of a batch of at least one image."""
         if self.looker is not None:

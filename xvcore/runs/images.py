@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -36,7 +37,7 @@ def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
     """Return what the run sees of a class: image id, path and SHA-256; written once, and from then on it decides."""
     if not run.store.has("manifest", run.run_id, class_id):
         seen = manifest(run.dataset, class_id, max_images=run.settings.max_images)
-        rows = [{**dataclasses.asdict(row), **run.keys(class_id)} for row in seen]
+        rows = [{**{name: getattr(row, name) for name in ManifestRow.__slots__}, **run.keys(class_id)} for row in seen]
         run.store.write("manifest", run.run_id, class_id, rows)
     return [
         ManifestRow(
@@ -59,12 +60,18 @@ def image_numbers(run: Run[Any], class_id: str) -> dict[str, int]:
 
 def passed_images(run: Run[Settings], class_id: str) -> list[str]:
     """Return the ids of the images of a class that could be read and passed the gate."""
-    predictions = run.store.read("predictions", run.run_id, class_id, columns=["image_id", "skipped", "error"])
-    return list(predictions.loc[predictions["error"].isna() & predictions["skipped"].isna(), "image_id"])
+    predictions = run.store.read_arrow("predictions", run.run_id, class_id, ["image_id", "skipped", "error"])
+    passed = pc.and_(predictions["error"].is_null(), predictions["skipped"].is_null())
+    image_ids: list[str] = predictions["image_id"].filter(passed).to_pylist()
+    return image_ids
 
 
-def batches(run: Run[Settings], class_id: str, image_ids: Sequence[str] | None = None) -> Iterator[Batch]:
+def batches(
+    run: Run[Settings], class_id: str, image_ids: Sequence[str] | None = None, *, are_read_again: bool = True
+) -> Iterator[Batch]:
     """Yield the pictures of a class (or those named) in the manifest's order, decoded ahead in threads.
+
+    Where stages behind this one will read them again (``are_read_again``), they are kept.
 
     Raises
     ------
@@ -87,7 +94,8 @@ def batches(run: Run[Settings], class_id: str, image_ids: Sequence[str] | None =
         if image_ids is not None:
             for image_id, message in batch.failures:
                 raise could_read(run, image_id, message)
-        kept.take(batch, by_id)
+        if are_read_again:
+            kept.take(batch, by_id)
         yield batch
 
 

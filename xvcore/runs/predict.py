@@ -79,7 +79,7 @@ def _predict(
     seen: dict[str, dict[str, Any]] = {}
     copied: dict[str, str] = {}
     along = Along(run, class_id)
-    for batch in batches(run, class_id):
+    for batch in batches(run, class_id, are_read_again=not along.is_last):
         found = _predicted(run, batch, along, target)
         of_batch = copies.of_batch(batch) if copies else {}
         for image_id, first in of_batch.items():

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-import pandas as pd
 import torch
 
 from xvcore.data import ClassInfo, Dataset, open_dataset
@@ -23,8 +22,7 @@ from xvcore.plugins import plugins
 from xvcore.runs.settings import Settings, Settings_co
 from xvcore.runs.stage import DONE, import_pipeline, needed
 from xvcore.runs.whole import is_whole, joined_parts, unknown_classes
-from xvcore.store import SCHEMAS, Store
-from xvcore.store.frame import data_frame
+from xvcore.store import Store
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -323,8 +321,8 @@ def _identity(spec: RunSpec[Settings], dataset: Dataset, classifier: Classifier)
 
 def known_row(run: Run[Settings]) -> dict[str, Any]:
     """Return the run's row of ``runs``; empty where none was written."""
-    rows = data_frame(SCHEMAS["runs"], run.store.run(run.run_id)).to_dict("records")
-    return {str(key): None if value is pd.NaT else value for key, value in rows[0].items()} if rows else {}
+    rows: list[dict[str, Any]] = run.store.run(run.run_id).to_pylist()
+    return rows[0] if rows else {}
 
 
 def _now() -> datetime.datetime:

@@ -5,9 +5,11 @@ import re
 import tarfile
 import time
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import fsspec
@@ -15,8 +17,15 @@ import fsspec
 from xvcore.errors import StoreError, foreign_errors, in_one_line
 from xvcore.keys import digest, digest_of_folder
 
+Stamp = tuple[int, ...]
+"""Of a file: another one, or other bytes, have another stamp."""
+TICK_S = 0.05
+"""Age from which a file's times tell whether it was changed: file systems count in steps of up to 10 ms."""
 TEMPORARY = ".tmp"
 """Files that are being written end so, and begin with a dot: every reader passes over them."""
+
+MOST_KNOWN = 256
+"""Files whose content is kept."""
 
 _TELLING = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
 """What fsspec's file systems call that which changes with a file's bytes."""
@@ -26,6 +35,36 @@ _NO_STORE = (
 )
 """What fsspec raises at an address that no folder has: of a kind it does not know, that takes more than an address, or
 is read otherwise (``data:``, ``reference:``)."""
+
+
+class Known:
+    """What small files held when they were last read, the latest :data:`MOST_KNOWN` of them."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[str, tuple[Stamp, dict[Any, Any]]] = OrderedDict()
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type["Known"], tuple[()]]:
+        """Let another process begin with nothing."""
+        return Known, ()
+
+    def stamp(self, relative: str) -> Stamp | None:
+        """Return the stamp that a file had."""
+        with self._lock:
+            return self._found[relative][0] if relative in self._found else None
+
+    def of(self, relative: str, stamp: Stamp | None) -> dict[Any, Any]:
+        """Return what is known of a file as its stamp says it is, to be read and added to."""
+        with self._lock:
+            if stamp is None or self._found.get(relative, (None,))[0] != stamp:
+                self._found.pop(relative, None)
+            if stamp is None:
+                return {}
+            self._found.setdefault(relative, (stamp, {}))
+            self._found.move_to_end(relative)
+            while len(self._found) > MOST_KNOWN:
+                self._found.popitem(last=False)
+            return self._found[relative][1]
 
 
 class Place:
@@ -61,6 +100,7 @@ class Place:
         protocol = self.filesystem.protocol
         self.is_local = "file" in (protocol if isinstance(protocol, tuple) else (protocol,))
         self.root = str(root).rstrip("/")
+        self.known = Known()
 
     def path(self, relative: str) -> str:
         """Return the path that the file system (for a disk: the operating system) knows."""
@@ -85,16 +125,33 @@ class Place:
         StoreError
             It cannot be read.
         """
+        return self.read_unless(relative, None)[0]
+
+    def read_unless(self, relative: str, known: Stamp | None) -> tuple[bytes | None, Stamp | None]:
+        """Return the bytes of a file and its stamp; no bytes where it is as ``known``, neither where there is none.
+
+        The stamp tells a file that was written since; it is ``None`` where that cannot be told: in an object store,
+        and while a file is so new that a second change would not show in its times. The file is opened in any case: on
+        a network's disk that is what asks for its state.
+
+        Raises
+        ------
+        StoreError
+            It cannot be read.
+        """
         path = self.path(relative)
         with self.failures("read", relative):
             try:
-                data: bytes = Path(path).read_bytes() if self.is_local else self.filesystem.cat_file(path)
+                if not self.is_local:
+                    return self.filesystem.cat_file(path), None
+                with Path(path).open("rb") as file:
+                    stamp = _stamp(os.fstat(file.fileno()))
+                    return (None, stamp) if stamp is not None and stamp == known else (file.read(), stamp)
             except FileNotFoundError:
-                return None
+                return None, None
             except _NO_STORE as error:
                 reason = f"{type(error).__name__}: {in_one_line(error)}"
                 raise StoreError(f"cannot read {self.url}/{relative}: {reason}") from error
-            return data
 
     def has(self, relative: str) -> bool:
         """Return whether a file is there; unlike with fsspec's ``exists``, an unreachable store is an error."""
@@ -186,6 +243,13 @@ class Place:
                         path.unlink(missing_ok=True)
                         swept += 1
         return swept
+
+
+def _stamp(state: os.stat_result) -> Stamp | None:
+    """Return what a changed file does not keep; None for one that changed just now."""
+    if time.time() - max(state.st_mtime, state.st_ctime) < TICK_S:
+        return None
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _age(path: Path) -> float:

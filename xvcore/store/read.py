@@ -17,6 +17,8 @@ from xvcore.version import VERSION
 
 THREADED_BYTES = 2**20
 """Size of a file from which its columns are decoded in threads; below, waking them takes longer."""
+KNOWN_BYTES = 2**20
+"""Most bytes of rows that are kept in memory, so that the same file need not be read again."""
 _SUFFIX = ".parquet"
 
 
@@ -24,7 +26,8 @@ def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] 
     """Return the rows of one file with the columns of today's schema; ``None`` where there is no such file.
 
     The file is opened once, so that one which is replaced meanwhile is read as it was or as it is, never half of each.
-    Checksums are verified, of the pages and of the file; what was written before there were any is read without.
+    Checksums are verified, of the pages and of the file; what was written before there were any is read without. A
+    small file that has not changed since it was last read here is not read again.
 
     Raises
     ------
@@ -33,11 +36,27 @@ def read_file(place: Place, table: Table, relative: str, columns: Sequence[str] 
     StoreError
         It cannot be read, or a newer version wrote it.
     """
-    data = place.read(relative)
+    names = None if columns is None else [column.name for column in table.select(columns)]
+    data, stamp = place.read_unless(relative, place.known.stamp(relative))
+    known = place.known.of(relative, stamp)
+    if data is None and stamp is not None:
+        rows = known.get(names and tuple(names))
+        if rows is None and None in known:
+            rows = known[None].select(names)
+        if rows is not None:
+            return rows
+        data, stamp = place.read_unless(relative, None)
+        known = place.known.of(relative, stamp)
     if data is None:
         return None
+    rows = _read(place, table, relative, names, data)
+    if rows.nbytes <= KNOWN_BYTES:
+        known[names and tuple(names)] = rows
+    return rows
+
+
+def _read(place: Place, table: Table, relative: str, names: Sequence[str] | None, data: bytes) -> pa.Table:
     where = f"{place.url}/{relative}"
-    names = None if columns is None else [column.name for column in table.select(columns)]
     keys = _keys(table, relative)
     if not is_as_sealed(data):
         raise DamagedError(f"damaged: {where}: its bytes are not those that were written; {advice(relative)}")

@@ -459,12 +459,24 @@ def _ranked(some: Entries, others: Entries, kept: int, *, are_in_order: bool = F
     """
     values, images, places = (torch.cat(pair, 1) for pair in zip(some, others, strict=True))
     if are_in_order:
-        order = values.argsort(stable=True, dim=1, descending=True)[:, :kept]
-        return values.gather(1, order), images.gather(1, order), places.gather(1, order)
-    by_image = images.argsort(stable=True, dim=1)
-    by_value = values.gather(1, by_image).argsort(stable=True, dim=1, descending=True)
-    order = by_image.gather(1, by_value[:, :kept])
+        order = _largest(values, kept)
+    else:
+        by_image = images.argsort(stable=True, dim=1)
+        order = by_image.gather(1, _largest(values.gather(1, by_image), kept))
     return values.gather(1, order), images.gather(1, order), places.gather(1, order)
+
+
+def _largest(values: Float[Tensor, "units entries"], kept: int) -> Int[Tensor, "units kept"]:
+    """Return the places of the largest values of each row, equal ones in their order; none may be NaN."""
+    if values.device.type != "cpu":
+        return values.argsort(stable=True, dim=1, descending=True)[:, :kept]
+    # Whole numbers that rise as the values fall, with the place behind: NumPy sorts them in a third of torch's time.
+    bits = (values + 0.0).numpy().view(np.int32)  # -0.0 is 0.0
+    falling = ~(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    keys = (falling.astype(np.int64) << 32) | np.arange(values.shape[1])
+    if kept < values.shape[1]:
+        keys.partition(kept - 1, axis=1)
+    return torch.from_numpy(np.sort(keys[:, :kept], axis=1) & 0xFFFFFFFF)
 
 
 def _check_disjoint(some: Tensor, others: Tensor) -> None:
