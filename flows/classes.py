@@ -24,6 +24,7 @@ from flows.shards import in_tasks, rounds, seconds_of
 from xvcore.errors import ClassesFailedError, XvError
 from xvcore.parameters import as_dict
 from xvcore.runs import pipeline
+from xvcore.runs.ahead import in_turn
 from xvcore.runs.joining import told
 from xvcore.runs.run import (
     Run,
@@ -212,11 +213,12 @@ def do_shard(request: ClassesRequest, *, join: bool) -> list[str]:
         return request.classes
     announce(run, request.classes)
     reasons: dict[str, str] = {}
-    for class_ids in in_tasks(request.classes):
-        try:
-            do_some(spec, class_ids, title=request.of_shard(request.models[0], class_ids).title)
-        except ClassesFailedError as error:
-            reasons |= error.reasons
+    with in_turn(run, request.classes):
+        for class_ids in in_tasks(request.classes):
+            try:
+                do_some(spec, class_ids, title=request.of_shard(request.models[0], class_ids).title)
+            except ClassesFailedError as error:
+                reasons |= error.reasons
     if reasons:
         raise _failed(reasons, request.classes)
     return request.classes

@@ -10,11 +10,11 @@ from torch import nn
 
 from xvcore.comparison.method.concept_regression import ConceptRegression
 from xvcore.comparison.method.deletion import seen
-from xvcore.models.layout import laid_out, takes_channels_last
 from xvcore.comparison.method.matching import _above_zero
 from xvcore.comparison.runs.coverage import _salient_shares
 from xvcore.comparison.runs.liken import _overlap
 from xvcore.models import Preprocessing, wrap
+from xvcore.models.layout import laid_out, takes_channels_last
 from xvcore.store.encode import rle_encode, rle_overlap
 
 RNG = np.random.default_rng(0)

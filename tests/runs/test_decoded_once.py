@@ -1,5 +1,6 @@
-"""The pictures of a class are decoded once for all of its stages, and are the same to the last bit."""
+"""The pictures of a class are decoded once for all of its stages, ahead of it, and are the same to the last bit."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch import nn
 
 from xvcore.data import loader
 from xvcore.data.decode import decode
+from xvcore.errors import DataError
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.models import Preprocessing, wrap
 from xvcore.runs import images, pipeline
-from xvcore.runs.images import batches
+from xvcore.runs.ahead import in_turn, listed
+from xvcore.runs.images import batches, frozen_manifest
 from xvcore.runs.run import Run, RunSpec, open_run
 
 N_IMAGES = 5
@@ -85,3 +88,57 @@ def test_a_file_that_cannot_be_read_is_a_failure_each_time(run: Run, tmp_path: P
     for _ in range(2):
         found = list(batches(run, "a"))
         assert [image_id for batch in found for image_id, _ in batch.failures] == ["a/1.png"]
+
+
+def test_the_next_class_is_begun_while_the_one_before_ends(run: Run, decoded: list[int]) -> None:
+    alone = {class_id: list(batches(run, class_id)) for class_id in ("a", "b")}
+    run.store.remove("manifest", run.run_id, "b")
+    run.memo.clear()
+    decoded.clear()
+    with in_turn(run, ["a", "b"]):
+        list(batches(run, "a"))
+        rows = listed(run, "b")
+        assert rows is not None, "its files are listed, and its first batch is decoded"
+        assert len(decoded) >= N_IMAGES + run.spec.batch_size
+        assert list(rows) == frozen_manifest(run, "b")
+        for one, other in zip(batches(run, "b"), alone["b"], strict=True):
+            assert torch.equal(one.images, other.images)
+            assert (one.image_ids, one.widths, one.heights) == (other.image_ids, other.widths, other.heights)
+    assert len(decoded) == 2 * N_IMAGES, "none is decoded twice"
+
+
+def test_whole_runs_decode_each_image_once(run: Run, decoded: list[int]) -> None:
+    assert pipeline.complete_run(run) == "complete"
+    n_crops = len(decoded) - 2 * N_IMAGES
+    assert 0 <= n_crops <= 2 * N_IMAGES, "once for the scan, and at the end once for the patches that are shown"
+    seen = run.store.read("manifest", run.run_id, "b")
+    assert list(seen["image_id"]) == [f"b/{index}.png" for index in range(N_IMAGES)]
+
+
+def test_what_was_begun_ahead_and_not_asked_for_leaves_no_thread(run: Run) -> None:
+    before = set(threading.enumerate())
+    with in_turn(run, ["a", "b"]):
+        list(batches(run, "a"))
+        assert listed(run, "b") is not None
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_what_fails_ahead_fails_again_when_its_turn_comes(run: Run, tmp_path: Path) -> None:
+    frozen_manifest(run, "a")
+    with in_turn(run, ["a", "b"]):
+        for path in (tmp_path / "pictures" / "b").iterdir():
+            path.unlink()
+        list(batches(run, "a"))
+        assert listed(run, "b") is None
+        with pytest.raises(DataError, match="no images any more"):
+            frozen_manifest(run, "b")
+
+
+def test_a_class_that_was_begun_before_is_not_begun_ahead(run: Run, decoded: list[int]) -> None:
+    frozen_manifest(run, "b")
+    with in_turn(run, ["a", "b"]):
+        list(batches(run, "a"))
+        assert listed(run, "b") is None
+    assert len(decoded) == N_IMAGES

@@ -104,6 +104,11 @@ def load_batches(
     return _batches(dataset, rows, transform, batch_size, n_threads)
 
 
+def held_ahead(batch_size: int, n_threads: int | None = None) -> int:
+    """Return how many images :func:`load_batches` has read or begun to read before they are asked for."""
+    return 2 * batch_size + (processors() if n_threads is None else n_threads)
+
+
 def processors() -> int:
     """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on every system; fewer than the machine has, in a container
@@ -126,7 +131,7 @@ def _batches(
         pending.extend(pool.submit(_loaded, dataset, row, transform) for row in islice(upcoming, n_rows))
 
     try:
-        submit(2 * batch_size + n_threads)
+        submit(held_ahead(batch_size, n_threads))
         while pending:
             results: list[_Decoded | _Failed] = []
             while pending and len(results) < batch_size:

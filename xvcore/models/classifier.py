@@ -189,7 +189,7 @@ class Classifier:
 
 
 def _as_wide(values: Tensor, images: Images) -> Tensor:
-    """Return a value of each colour for a row of pixels, if their colours lie side by side: torch is slow over three."""
+    """Return a value of each colour for a row of pixels, if colours lie side by side: torch is slow over three."""
     if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
         return values
     return values.expand(1, 3, 1, images.shape[3]).contiguous(memory_format=torch.channels_last)

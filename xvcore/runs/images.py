@@ -1,6 +1,5 @@
 """Pictures of a class as batches at the classifier's input size: what several stages read again."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 
 from xvcore.data import Batch, ManifestRow, load_batches, manifest
+from xvcore.data.loader import held_ahead
 from xvcore.errors import ImageError
+from xvcore.runs.ahead import begin_next, begun, listed
 from xvcore.runs.run import Run
 from xvcore.runs.settings import Settings
 
@@ -36,7 +37,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def frozen_manifest(run: Run[Settings], class_id: str) -> list[ManifestRow]:
     """Return what the run sees of a class: image id, path and SHA-256; written once, and from then on it decides."""
     if not run.store.has("manifest", run.run_id, class_id):
-        seen = manifest(run.dataset, class_id, max_images=run.settings.max_images)
+        seen = listed(run, class_id) or manifest(run.dataset, class_id, max_images=run.settings.max_images)
         rows = [{**{name: getattr(row, name) for name in ManifestRow.__slots__}, **run.keys(class_id)} for row in seen]
         run.store.write("manifest", run.run_id, class_id, rows)
     return [
@@ -90,10 +91,17 @@ def batches(
         yield from (kept.batch(rows[first : first + size]) for first in range(0, len(rows), size))
         return
     by_id = {row.image_id: row for row in rows}
-    for batch in load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=size):
+    loading = begun(run, class_id, rows)
+    if loading is None:
+        loading = load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=size)
+    n_left = len(rows)
+    for batch in loading:
+        n_left -= len(batch.image_ids) + len(batch.failures)
         if image_ids is not None:
             for image_id, message in batch.failures:
                 raise could_read(run, image_id, message)
+        elif n_left <= held_ahead(size):
+            begin_next(run, class_id)
         if are_read_again:
             kept.take(batch, by_id)
         yield batch

@@ -13,6 +13,7 @@ import torch
 
 from xvcore.errors import DamagedError, StoreError, XvError
 from xvcore.runs import summaries
+from xvcore.runs.ahead import in_turn
 from xvcore.runs.device import device_name, forget_peak, peak_bytes
 from xvcore.runs.images import DecodedClass, are_copies
 from xvcore.runs.run import (
@@ -246,7 +247,7 @@ def complete_run(run: Run[Settings], class_ids: Sequence[str] | None = None) -> 
     chosen = [info.class_id for info in chosen_classes(run.dataset, class_ids)]
     if is_concluded(run, chosen):
         return "complete"
-    with watched([run]):
+    with watched([run]), in_turn(run, chosen):
         announce(run, chosen)
         for class_id in chosen:
             try:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xvcore.models.layout import laid_out
 from xvcore.errors import XvError
 from xvcore.models import Classifier
+from xvcore.models.layout import laid_out
 from xvcore.ops.feature_layers import tapped
 from xvcore.ops.perturb import Baseline, baseline, blend
 from xvcore.parameters import check, parameter

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xvcore.comparison.method.deletion import pooled
-from xvcore.models.layout import laid_out
 from xvcore.errors import ParameterError
+from xvcore.models.layout import laid_out
 from xvcore.ops.feature_layers import feature_layers, tapped
 from xvcore.runs.run import Run
 from xvcore.types import Images
