@@ -131,12 +131,14 @@ def test_a_copy_is_found_across_batches_and_a_pixel_makes_another_image() -> Non
     other[2, 3, 4] += 1 / 255
     copies = Copies()
     batches = [("a", image), ("b", other)], [("c", image), ("d", other), ("e", image)]
-    found = [
-        copies.of_batch(Batch(torch.stack([each for _, each in batch]), [name for name, _ in batch], [], []))
-        for batch in batches
-    ]
-    assert found == [{}, {"c": "a", "d": "b", "e": "a"}]
-    assert copies.of_batch(Batch(torch.zeros(0, 3, 0, 0), [], [], [], [("f", "no picture")])) == {}
+
+    def found(batch: Batch) -> dict[str, str]:
+        copies.begin(batch)
+        return copies.found(batch)
+
+    named = [Batch(torch.stack([each for _, each in batch]), [name for name, _ in batch], [], []) for batch in batches]
+    assert [found(batch) for batch in named] == [{}, {"c": "a", "d": "b", "e": "a"}]
+    assert found(Batch(torch.zeros(0, 3, 0, 0), [], [], [], [("f", "no picture")])) == {}
 
 
 def test_analyses_take_the_images_as_they_are(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xvcore.data import Batch
+from xvcore.data.loader import processors
 from xvcore.ops.probability import n_not_finite, ranks
 from xvcore.runs.along import Along
 from xvcore.runs.images import COPY, batches, frozen_manifest
@@ -49,20 +53,32 @@ def predict_judged(run: Run[Settings], class_id: str, progress: Progress | None 
 
 
 class Copies:
-    """Finds images that are the same to the network: files that are equal, or whose pixels are at its input size."""
+    """Finds images that are the same to the network: files that are equal, or whose pixels are at its input size.
+
+    Batches are looked at one after the other, in threads: the network may work meanwhile.
+    """
 
     def __init__(self) -> None:
         self._first: dict[bytes, str] = {}
+        self._threads = ThreadPoolExecutor(processors(), thread_name_prefix="copies")
+        self._digests: Iterator[bytes] = iter(())
 
-    def of_batch(self, batch: Batch) -> dict[str, str]:
-        """Return the id of the first equal image, of this batch or an earlier one, by the id of each copy."""
+    def begin(self, batch: Batch) -> None:
+        """Begin to look at a batch."""
+        self._digests = self._threads.map(_digest, batch.images)
+
+    def found(self, batch: Batch) -> dict[str, str]:
+        """Return the id of the first equal image, of the batch begun or an earlier one, by the id of each copy."""
         found = {}
-        for image_id, image in zip(batch.image_ids, batch.images, strict=True):
-            pixels = hashlib.sha256(image.contiguous().numpy()).digest()
+        for image_id, pixels in zip(batch.image_ids, self._digests, strict=True):
             first = self._first.setdefault(pixels, image_id)
             if first != image_id:
                 found[image_id] = first
         return found
+
+
+def _digest(image: Tensor) -> bytes:
+    return hashlib.sha256(image.contiguous().numpy()).digest()
 
 
 def _predict(
@@ -80,8 +96,10 @@ def _predict(
     copied: dict[str, str] = {}
     along = Along(run, class_id)
     for batch in batches(run, class_id, are_read_again=not along.is_last):
+        if copies:
+            copies.begin(batch)
         found = _predicted(run, batch, along, target)
-        of_batch = copies.of_batch(batch) if copies else {}
+        of_batch = copies.found(batch) if copies else {}
         for image_id, first in of_batch.items():
             if not found[image_id].get("error"):
                 found[image_id]["skipped"] = f"{COPY}{first}"

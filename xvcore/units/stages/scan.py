@@ -21,7 +21,7 @@ from xvcore.units.settings import TopUnits
 from xvcore.units.stages.project import Pixels, n_shown, with_pictures
 from xvcore.units.stages.rankings import layers_of, ranked
 
-RANKED_AT_ONCE = 64
+RANKED_AT_ONCE = 128
 """Images whose maxima are put into the rankings together."""
 
 
