@@ -78,7 +78,8 @@ class Copies:
 
 
 def _digest(image: Tensor) -> bytes:
-    return hashlib.sha256(image.contiguous().numpy()).digest()
+    pixels: Any = image.contiguous().numpy()
+    return hashlib.sha256(pixels).digest()
 
 
 def _predict(
