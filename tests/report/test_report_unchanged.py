@@ -36,7 +36,7 @@ def refuse(monkeypatch):
     def refused(*_arguments, **_named):
         raise AssertionError("a table was read")
 
-    monkeypatch.setattr(Place, "read", refused)
+    monkeypatch.setattr(Place, "read_unless", refused)
 
 
 def test_what_has_not_changed_is_not_read(store_and_site, monkeypatch):

@@ -190,7 +190,8 @@ class Classifier:
 
 def _as_wide(values: Tensor, images: Images) -> Tensor:
     """Return a value of each colour for a row of pixels, if colours lie side by side: torch is slow over three."""
-    if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
+    are_side_by_side = images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last)
+    if images.is_contiguous() or not are_side_by_side:
         return values
     return values.expand(1, 3, 1, images.shape[3]).contiguous(memory_format=torch.channels_last)
 

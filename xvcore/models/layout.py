@@ -16,7 +16,20 @@ def laid_out(classifier: Classifier, images: Images) -> Images:
     """Return the pictures on the classifier's device, on a CPU with the colours of a pixel side by side.
 
     Convolution and pooling then go through memory in one direction: about half the time for small networks. Elsewhere,
-    and for a network that does not take it, they stay as they are.
+    and for a network that does not compute the same from them (tried once with noise), they stay as they are.
+
+    Parameters
+    ----------
+    classifier : that is to look at them
+    images : RGB in [0, 1], on any device
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xvcore.models import laid_out, load
+    >>> squeezenet = load("squeezenet1_1@random?classes=2")
+    >>> laid_out(squeezenet, torch.rand(1, 3, 224, 224)).stride()
+    (150528, 1, 672, 3)
     """
     moved = images.to(classifier.device)
     if moved.device.type != "cpu" or not len(images) or not takes_channels_last(classifier):
