@@ -109,15 +109,16 @@ def test_a_signal_has_as_much_of_the_largest_maps_as_its_place_sees(network: nn.
         ("googlenet", "inception3a"),
     ],
 )
-def test_maps_of_known_networks_can_be_followed(name: str, module: str) -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_of_known_classifiers_can_be_followed(name: str, module: str, layout: torch.memory_format) -> None:
     classifier = load(f"{name}@random?classes=3")
-    images = torch.rand(1, 3, 96, 96).requires_grad_()
+    images = torch.rand(1, 3, 96, 96).contiguous(memory_format=layout).requires_grad_()
     kept: list[Tensor] = []
     handle = classifier.network.get_submodule(module).register_forward_hook(lambda *call: kept.append(call[2]))
     with BackwardRule().applied():
-        classifier.network(classifier.preprocessing.normalise(images))
+        classifier.logits(images)
     handle.remove()
-    assert Way.down(kept[0], images) is not None
+    assert Way.down(kept[-1], images) is not None, "from the maps to the pixels, through the normalisation"
 
 
 @pytest.mark.parametrize(

@@ -189,9 +189,12 @@ class Classifier:
 
 
 def _as_wide(values: Tensor, images: Images) -> Tensor:
-    """Return a value of each colour for a row of pixels, if colours lie side by side: torch is slow over three."""
+    """Return a value of each colour for a row of pixels, if colours lie side by side: torch is slow over three.
+
+    Where images are differentiated it stays as it is: what follows the gradient knows a division by colours.
+    """
     are_side_by_side = images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last)
-    if images.is_contiguous() or not are_side_by_side:
+    if images.is_contiguous() or not are_side_by_side or images.requires_grad:
         return values
     return values.expand(1, 3, 1, images.shape[3]).contiguous(memory_format=torch.channels_last)
 
