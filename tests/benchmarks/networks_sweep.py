@@ -4,13 +4,15 @@ Command: ``PYTHONPATH=. python tests/benchmarks/networks_sweep.py [--families N]
 core. Weights are random, images too; a network gets small images where it takes them, its own size else. Networks of
 more than 120 million parameters are left out and counted as such. Nothing is downloaded.
 
-Four questions, each asked of the plain libraries as well:
+Five questions, each asked of the plain libraries as well:
 
 preprocessing
     the pixels of a picture after the resize, the crop and the normalisation, against the library's own transform of all
     published weights (largest difference 1e-5)
 units
     the maxima of all units of all layers over two images, against plain forward hooks (equal bits)
+layout
+    the scores of pictures whose colours lie side by side, against those of the usual ones (1e-4 of their range)
 evidence
     its mean over the positions against the logit (1e-4 of the largest value), or what its refusal says
 deconvnet
@@ -36,7 +38,7 @@ from torch import Tensor, nn
 
 from xvcore.errors import ParameterError, XvError
 from xvcore.evidence.method.bagnet_evidence import BagNetEvidence
-from xvcore.models import Classifier, find
+from xvcore.models import Classifier, find, laid_out
 from xvcore.models.torchvision import names as torchvision_names
 from xvcore.runs.fits import n_parameters, small
 from xvcore.units.method.deconvnet import Deconvnet
@@ -118,7 +120,9 @@ def guarded(
 
 
 def images_of(classifier: Classifier, n: int = 2) -> Tensor:
-    return torch.rand(n, 3, *classifier.preprocessing.input_px, generator=torch.Generator().manual_seed(1))
+    """Return noise as stages look at it."""
+    noise = torch.rand(n, 3, *classifier.preprocessing.input_px, generator=torch.Generator().manual_seed(1))
+    return laid_out(classifier, noise)
 
 
 def picture() -> Image.Image:
@@ -169,6 +173,17 @@ def _official(name: str, transform: Callable[[Image.Image], Tensor]) -> Callable
     # torchvision converts to [-1, 1] inside these networks, we do it outside
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, :, None, None]
     return lambda image: (transform(image) * std + mean - 0.5) / 0.5
+
+
+def layout(_name: str, classifier: Classifier) -> tuple[str, str]:
+    """Compare what the network says of pictures whose colours lie side by side with what it says of the usual ones."""
+    images = images_of(classifier)
+    if images.is_contiguous():
+        return "kept as usual", ""
+    with torch.no_grad():
+        found, usual = classifier.logits(images), classifier.logits(images.contiguous())
+    difference = float((found - usual).abs().max() / (usual.amax() - usual.amin()))
+    return ("the same" if difference <= 1e-4 else "FAULT: differs"), f"{difference:.1e} of their range"
 
 
 def units(_name: str, classifier: Classifier) -> tuple[str, str]:
@@ -261,7 +276,13 @@ def kinds_of(network: nn.Module) -> Counter[str]:
     return Counter({kind: sum(bool(re.search(words, name)) for name in names) for kind, words in KINDS.items()})
 
 
-QUESTIONS = {"preprocessing": preprocessing, "units": units, "evidence": evidence, "deconvnet": deconvnet}
+QUESTIONS = {
+    "preprocessing": preprocessing,
+    "layout": layout,
+    "units": units,
+    "evidence": evidence,
+    "deconvnet": deconvnet,
+}
 
 
 def sweep(names: list[str], tell: Callable[[str, list[Answer], float], None]) -> dict[str, list[Answer]]:
