@@ -8,7 +8,7 @@ from xvcore.models.classifier import Classifier
 from xvcore.types import Images
 
 MOST_DIFFERENCE = 1e-3
-"""Between the scores from one layout and the other, for a network to take either, as a share of their range: rounding."""
+"""Between the scores from one layout and the other, as a share of their range: rounding, and a network takes either."""
 _takes: weakref.WeakKeyDictionary[Classifier, bool] = weakref.WeakKeyDictionary()
 
 
@@ -16,7 +16,8 @@ def laid_out(classifier: Classifier, images: Images) -> Images:
     """Return the pictures on the classifier's device, on a CPU with the colours of a pixel side by side.
 
     Convolution and pooling then go through memory in one direction: about half the time for small networks (torch's
-    max-pooling on a CPU is a loop over single numbers in the usual layout, pytorch/pytorch#51393). Elsewhere, and for a network that does not compute the same from them (tried once with noise), they stay as they are.
+    max-pooling on a CPU is a loop over single numbers in the usual layout, pytorch/pytorch#51393). Elsewhere, and for a
+    network that does not compute the same from them (tried once with noise), they stay as they are.
 
     Parameters
     ----------
