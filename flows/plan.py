@@ -1,16 +1,19 @@
 """``xv plan``: what a request would take, printed before anything is started."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
 from flows.classes import ClassesRequest
 from flows.listing import show_table
 from flows.shards import cut, seconds_of
+from xvcore.data.pixel_cache import cached_bytes, pixel_cache
 from xvcore.runs import pipeline
 from xvcore.runs.plan import Plan, Work, planned
-from xvcore.runs.run import chosen_classes, opened
+from xvcore.runs.run import Run, chosen_classes, opened
+from xvcore.runs.settings import Settings
 from xvcore.store import SCHEMAS
 
 
@@ -43,6 +46,8 @@ def show_plan(request: ClassesRequest, *, workers: int | None, measure: int | No
     for work in plan.works:
         for line in _rates(work, plan):
             say(line)
+    for line in _pixels(runs, plan):
+        say(line)
     if workers is not None:
         say(f"wall-clock time with {workers} worker{'s' if workers > 1 else ''}: {_time(plan.wall_seconds(workers))}")
 
@@ -104,6 +109,18 @@ def _rates(work: Work, plan: Plan) -> Iterator[str]:
         yield f"  start of a process: {_time(rates.start_seconds)}, once a {'shard' if plan.starts_each else 'worker'}"
     if rates.gather_seconds is None:
         yield "  not in it: joining the classes at the end, which only --measure tells"
+
+
+def _pixels(runs: Sequence[Run[Settings]], plan: Plan) -> Iterator[str]:
+    """Say how much a pixel cache takes; networks of one preprocessing share their pictures."""
+    sizes: dict[Path, int] = {}
+    for run, work in zip(runs, plan.works, strict=True):
+        cache = pixel_cache(run.classifier.preprocessing.key())
+        if cache is not None:
+            sizes[cache.folder] = max(sizes.get(cache.folder, 0), sum(work.n_images) * cached_bytes(run.size))
+    if sizes:
+        folder = next(iter(sizes)).parent
+        yield f"pixel cache {folder}: up to {_size(sum(sizes.values()))} for pictures that it does not have yet"
 
 
 def _unit(plan: Plan) -> str:

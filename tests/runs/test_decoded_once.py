@@ -1,6 +1,7 @@
 """The pictures of a class are decoded once for all of its stages, ahead of it, and are the same to the last bit."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from xvcore.data import loader
 from xvcore.data.decode import decode
+from xvcore.data.pixel_cache import SWITCH
 from xvcore.errors import DataError
 from xvcore.evidence.settings import PatchEvidence
 from xvcore.models import Preprocessing, wrap
@@ -113,6 +115,22 @@ def test_whole_runs_decode_each_image_once(run: Run, decoded: list[int]) -> None
     assert 0 <= n_crops <= 2 * N_IMAGES, "once for the scan, and at the end once for the patches that are shown"
     seen = run.store.read("manifest", run.run_id, "b")
     assert list(seen["image_id"]) == [f"b/{index}.png" for index in range(N_IMAGES)]
+
+
+def test_with_a_cache_of_pixels_a_second_run_decodes_nothing(
+    run: Run, decoded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, str(tmp_path / "pixels"))
+    assert pipeline.complete_run(run) == "complete"
+    assert len(decoded) == 2 * N_IMAGES, "the patches that are shown are cut from what is cached"
+    again = open_run(replace(run.spec, store=str(tmp_path / "other")), run.classifier)
+    decoded.clear()
+    assert pipeline.complete_run(again) == "complete"
+    assert not decoded
+    for table in ("predictions", "evidence", "patches"):
+        for class_id in ("a", "b"):
+            one, other = (each.store.read_arrow(table, each.run_id, class_id) for each in (run, again))
+            assert one.equals(other)
 
 
 def test_what_was_begun_ahead_and_not_asked_for_leaves_no_thread(run: Run) -> None:

@@ -16,6 +16,7 @@ from xvcore.data.dataset import Dataset, ImageRecord
 from xvcore.data.decode import decode
 from xvcore.data.faults import patiently
 from xvcore.data.manifest import ManifestRow, read_error, sha256_of
+from xvcore.data.pixel_cache import Cached, Pixels
 from xvcore.errors import ImageError, MomentaryError, ParameterError
 
 
@@ -76,7 +77,8 @@ def load_batches(
     ----------
     dataset : gives the bytes of each row
     rows : what to load; the same image may appear more than once
-    transform : picture (RGB) to tensor (3, height, width), of one size for all; called in several threads
+    transform : picture (RGB) to tensor (3, height, width), of one size for all; called in several threads. What the
+        cache of a :class:`~xvcore.data.pixel_cache.Cached` one has is not read from the dataset
     batch_size : rows a batch, at least 1
     n_threads : threads that read and decode, at least 1; None: as many as this process has processors
 
@@ -145,6 +147,9 @@ def _batches(
 def _loaded(dataset: Dataset, row: ManifestRow, transform: Callable[[Image.Image], Tensor]) -> _Decoded | _Failed:
     if row.error is not None:
         return _Failed(row.image_id, row.error)
+    cache = transform.cache if isinstance(transform, Cached) else None
+    if cache is not None and row.sha256 is not None and (known := cache.find(row.sha256)):
+        return _Decoded(row.image_id, known.image, known.width, known.height)
     try:
         record = ImageRecord(row.image_id, row.path, row.class_id)
         data = patiently(lambda: dataset.read(record), row.image_id, row.path)
@@ -162,9 +167,12 @@ def _loaded(dataset: Dataset, row: ManifestRow, transform: Callable[[Image.Image
         return _Decoded(row.image_id, transform(picture), picture.width, picture.height)
 
     try:
-        return patiently(decoded, row.image_id)
+        found = patiently(decoded, row.image_id)
     except ImageError as error:
         return _Failed(row.image_id, str(error))
+    if cache is not None and row.sha256 is not None:
+        cache.keep(row.sha256, Pixels(found.image, found.width, found.height))
+    return found
 
 
 def _batch(results: Sequence[_Decoded | _Failed]) -> Batch:

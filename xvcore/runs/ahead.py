@@ -13,10 +13,19 @@ from itertools import chain, pairwise
 from typing import Any
 
 from xvcore.data import Batch, ManifestRow, load_batches, manifest
+from xvcore.data.pixel_cache import Cached, pixel_cache
 from xvcore.runs.run import Run
 from xvcore.runs.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+
+def loaded(run: Run[Any], rows: Sequence[ManifestRow], batch_size: int) -> Iterator[Batch]:
+    """Return pictures at the classifier's input size, from the pixel cache where there is one and it has them."""
+    preprocessing = run.classifier.preprocessing
+    cache = pixel_cache(preprocessing.key())
+    pixels = preprocessing.pixels if cache is None else Cached(preprocessing.pixels, cache)
+    return load_batches(run.dataset, rows, pixels, batch_size=batch_size)
 
 
 @contextmanager
@@ -79,7 +88,7 @@ class _Begun:
 
 def _first(run: Run[Settings], class_id: str, batch_size: int) -> _Found:
     rows = manifest(run.dataset, class_id, max_images=run.settings.max_images)
-    batches = load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=batch_size)
+    batches = loaded(run, rows, batch_size)
     first = next(batches, None)
     return _Found(rows, batches if first is None else chain([first], batches))
 

@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from xvcore.data import Batch, ManifestRow, load_batches, manifest
+from xvcore.data import Batch, ManifestRow, manifest
 from xvcore.data.loader import held_ahead
+from xvcore.data.pixel_cache import exact_bytes
 from xvcore.errors import ImageError
-from xvcore.runs.ahead import begin_next, begun, listed
+from xvcore.runs.ahead import begin_next, begun, listed, loaded
 from xvcore.runs.run import Run
 from xvcore.runs.settings import Settings
 
@@ -91,11 +92,8 @@ def batches(
         yield from (kept.batch(rows[first : first + size]) for first in range(0, len(rows), size))
         return
     by_id = {row.image_id: row for row in rows}
-    loading = begun(run, class_id, rows)
-    if loading is None:
-        loading = load_batches(run.dataset, rows, run.classifier.preprocessing.pixels, batch_size=size)
     n_left = len(rows)
-    for batch in loading:
+    for batch in begun(run, class_id, rows) or loaded(run, rows, size):
         n_left -= len(batch.image_ids) + len(batch.failures)
         if image_ids is not None:
             for image_id, message in batch.failures:
@@ -134,8 +132,8 @@ class DecodedClass:
         ):
             if self._n_bytes > KEPT_BYTES or rows[image_id] in self._found:
                 continue
-            in_bytes = image.mul(255).round_().to(torch.uint8)
-            kept = in_bytes if torch.equal(in_bytes.float().div_(255), image) else image.clone()
+            in_bytes = exact_bytes(image)
+            kept = image.clone() if in_bytes is None else in_bytes
             self._found[rows[image_id]] = kept, width, height
             self._n_bytes += kept.nbytes
             if self._n_bytes > KEPT_BYTES:
