@@ -233,6 +233,15 @@ def test_a_plan_tells_classes_shards_stages_rates_and_wall_clock_and_writes_noth
     assert not (tmp_path / "store").exists()
 
 
+def test_a_plan_tells_the_size_of_a_pixel_cache_once_for_networks_that_share_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XV_PIXEL_CACHE", str(tmp_path / "pixels"))
+    flags = ["--measure", "1", "--model", "partbirds_wide@random?classes=3", "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, ["plan", "evidence", *TINY_EVIDENCE, *flags])
+    assert result.exit_code == 0, result.output
+    kilobytes = 9 * (3 * 128 * 128 + 24) / 1000
+    assert f"pixels: up to {kilobytes:.3g} kB for pictures that it does not have yet" in " ".join(result.output.split())
+
+
 def test_a_plan_of_a_shard_counts_the_classes_of_the_shard(tmp_path) -> None:
     flags = ["--measure", "1", "--max-images", "2", "--shard", "1/2", "--store", str(tmp_path / "store")]
     result = CliRunner().invoke(app, ["plan", "evidence", *TINY_EVIDENCE, *flags])
