@@ -24,7 +24,7 @@ TICK_S = 0.05
 TEMPORARY = ".tmp"
 """Files that are being written end so, and begin with a dot: every reader passes over them."""
 
-MOST_KNOWN = 256
+MOST_KNOWN = 64
 """Files whose content is kept."""
 
 _TELLING = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")

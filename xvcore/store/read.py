@@ -17,7 +17,7 @@ from xvcore.version import VERSION
 
 THREADED_BYTES = 2**20
 """Size of a file from which its columns are decoded in threads; below, waking them takes longer."""
-KNOWN_BYTES = 2**20
+KNOWN_BYTES = 2**19
 """Most bytes of rows that are kept in memory, so that the same file need not be read again."""
 _SUFFIX = ".parquet"
 
