@@ -309,3 +309,31 @@ def test_real_images_are_the_same_in_any_batch(test_data: Path) -> None:
         return images
 
     assert torch.equal(found(1, 1), found(2, 3))
+
+
+def batches_of(n: int) -> list[Tensor]:
+    dataset = shelf(n)
+    return [batch.images for batch in load_batches(dataset, rows_of(dataset), to_tensor, batch_size=2)]
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_batches_are_pinned_where_the_process_works_on_a_gpu(is_begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, asked = batches_of(3), []
+
+    def empty(shape: tuple[int, ...], *, dtype: torch.dtype, pin_memory: bool) -> Tensor:
+        asked.append(pin_memory)
+        return torch.zeros(shape, dtype=dtype)
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: is_begun)
+    monkeypatch.setattr(torch, "empty", empty)
+    assert all(map(torch.equal, batches_of(3), plain))
+    assert asked == ([True, True] if is_begun else [])
+
+
+@pytest.mark.gpu
+def test_pinned_batches_arrive_as_they_were_decoded() -> None:
+    plain = batches_of(5)
+    torch.cuda.init()
+    for one, other in zip(batches_of(5), plain, strict=True):
+        assert one.is_pinned()
+        assert torch.equal(one.to("cuda", non_blocking=True).cpu(), other)

@@ -32,7 +32,8 @@ def laid_out(classifier: Classifier, images: Images) -> Images:
     >>> laid_out(squeezenet, torch.rand(1, 3, 224, 224)).stride()
     (150528, 1, 672, 3)
     """
-    moved = images.to(classifier.device)
+    # Asynchronous to a GPU: what is computed there waits for it, whoever goes on here need not.
+    moved = images.to(classifier.device, non_blocking=classifier.device.type == "cuda")
     if moved.device.type != "cpu" or not len(images) or not takes_channels_last(classifier):
         return moved
     return moved.contiguous(memory_format=torch.channels_last)
