@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from flows.allocator import keep_memory
+from flows.allocator import giving_back, keep_memory
 from flows.artifacts import announce_end, show
 from flows.fanout import FanOut, Place, place_of, run_shards
 from flows.flags import shard_of
@@ -188,7 +188,7 @@ def do_some(spec: RunSpec[Settings], class_ids: Sequence[str]) -> None:
 def gather(spec: RunSpec[Settings]) -> None:
     """Join what the classes left into the tables of the whole run."""
     run = opened(spec)
-    with watch(f"{run.classifier.name} · join") as progress, told(progress):
+    with watch(f"{run.classifier.name} · join") as progress, told(giving_back(progress)):
         pipeline.gather(run)
 
 

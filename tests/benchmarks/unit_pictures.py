@@ -24,11 +24,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flows.allocator import keep_memory
+from flows.allocator import giving_back, keep_memory
 from xvcore.ops.taps import UnitLayer
 from xvcore.parameters import replaced
 from xvcore.runs import pipeline
 from xvcore.runs.images import as_bytes
+from xvcore.runs.joining import told
 from xvcore.runs.run import Run, RunSpec, announce, open_run
 from xvcore.store.encode import picture
 from xvcore.units.method.deconvnet import cut
@@ -77,7 +78,8 @@ def pictured(run: Run[TopUnits]) -> dict[str, float]:
     ranked(run)
     at_rest = memory("VmRSS")
     start = time.process_time()
-    pipeline.gather(run)
+    with told(giving_back(lambda _done, _total: None)):
+        pipeline.gather(run)
     return {
         "seconds": time.process_time() - start,
         "at rest": at_rest,
