@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,22 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found: set XV_TEST_DATA (looked in {folder})")
     return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of every file that is decoded from now on."""
+    from xvcore.data import loader  # needs torch, which tests of the command line do without
+
+    seen: list[int] = []
+    decode = loader.decode
+
+    def counted(data: bytes) -> Any:
+        seen.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr(loader, "decode", counted)
+    return seen
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xvcore.data import Batch, loader, manifest, open_dataset
-from xvcore.data.decode import decode
+from xvcore.data import Batch, manifest, open_dataset
 from xvcore.data.loader import load_batches
 from xvcore.data.manifest import ManifestRow
 from xvcore.data.pixel_cache import SWITCH, Cached, PixelCache, Pixels, cached_bytes, pixel_cache
@@ -28,18 +27,6 @@ def pictures(tmp_path: Path) -> str:
         Image.fromarray(pixels).save(tmp_path / "pictures" / "a" / f"{index}.{'jpg' if index % 2 else 'png'}")
     (tmp_path / "pictures" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     return f"imagefolder:{tmp_path}/pictures"
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    seen: list[int] = []
-
-    def counted(data: bytes) -> Image.Image:
-        seen.append(len(data))
-        return decode(data)
-
-    monkeypatch.setattr(loader, "decode", counted)
-    return seen
 
 
 def made_by(shape: Preprocessing, cache: PixelCache | None) -> Callable[[Image.Image], torch.Tensor]:

@@ -10,8 +10,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from xvcore.data import loader
-from xvcore.data.decode import decode
 from xvcore.data.pixel_cache import SWITCH
 from xvcore.errors import DataError
 from xvcore.evidence.settings import PatchEvidence
@@ -36,18 +34,6 @@ def run(tmp_path: Path) -> Run:
     network = wrap(nn.Sequential(*layers), preprocessing=Preprocessing((32, 32), None), labels=["a", "b"], name="tiny")
     spec = RunSpec(f"imagefolder:{tmp_path}/pictures", "tiny", str(tmp_path / "store"), PatchEvidence(), batch_size=2)
     return open_run(spec, network)
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    seen: list[int] = []
-
-    def counted(data: bytes) -> Image.Image:
-        seen.append(len(data))
-        return decode(data)
-
-    monkeypatch.setattr(loader, "decode", counted)
-    return seen
 
 
 def test_each_image_is_decoded_once_a_class(run: Run, decoded: list[int]) -> None:
