@@ -359,14 +359,14 @@ class Candidates:
             maxima, places = maps.flatten(2).max(2)
             self._maxima[index], self._places[index] = maxima.float(), places.int()
         elif maps.device.type == "cpu":
-            flat = maps.flatten(2)
-            # Each in the time that torch takes for the maxima alone.
+            # Either takes the time that torch takes for the maxima alone.
             if maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last):
-                places = F.max_pool2d(maps, maps.shape[2:], return_indices=True)[1].flatten(1)
+                maxima, places = (each.flatten(1) for each in F.max_pool2d(maps, maps.shape[2:], return_indices=True))
             else:
+                flat = maps.flatten(2)
                 places = torch.from_numpy(flat.numpy().argmax(2))
-            self._maxima[index] = flat.gather(2, places[:, :, None])[:, :, 0].float()
-            self._places[index] = places.int()
+                maxima = flat.gather(2, places[:, :, None])[:, :, 0]
+            self._maxima[index], self._places[index] = maxima.float(), places.int()
         else:
             maxima = maps.amax(tuple(range(2, maps.ndim))).float()
             enters = self._enters(maxima, self._numbers, self._last[index], self._last_image[index])
@@ -422,7 +422,9 @@ class Candidates:
         rows = self._enters(maxima, seen, before.values[:, -1], before.images[:, -1]).any(0).nonzero()[:, 0]
         chosen = maxima[:, rows].T
         numbers = torch.where(chosen.isnan(), NOBODY, seen)
-        old = (before.values[rows], before.images[rows], before.places[rows])
+        # Where there was no image before, as many empty places as the new ones leave are enough.
+        n_old = before.kept if before.n_images else max(before.kept - chosen.shape[1], 0)
+        old = (before.values[rows, :n_old], before.images[rows, :n_old], before.places[rows, :n_old])
         if not self._is_later:
             _check_disjoint(old[1], numbers)
         values, images, found = _ranked(
