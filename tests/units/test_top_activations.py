@@ -490,3 +490,30 @@ def test_networks_with_tables_and_inner_tokens_rank_their_other_layers(name):
     assert len(tops.layers) == 12
     assert all(".mlp." in layer.name for layer in tops.layers)
     assert tops.values.isfinite().all()
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_rankings_do_not_depend_on_the_order_of_colours_in_memory(classifier, images, is_broken):
+    if is_broken:
+        images[3, 0, 2, 2] = torch.nan
+    top, numbers = TopActivations(kept=KEPT), torch.arange(N_IMAGES)
+    usual, side_by_side = (
+        top.of_batch(classifier, pictures, numbers, top.empty(classifier))
+        for pictures in (images, images.contiguous(memory_format=torch.channels_last))
+    )
+    for name, values in usual.arrays().items():
+        np.testing.assert_array_equal(values, side_by_side.arrays()[name], err_msg=name)
+    assert (usual.n_invalid > 0).any() == is_broken
+
+
+@pytest.mark.parametrize("first", [1, KEPT - 1, KEPT, KEPT + 1, N_IMAGES])
+def test_a_first_batch_of_any_size_fills_the_rankings(classifier, images, first):
+    top, numbers = TopActivations(kept=KEPT), torch.arange(N_IMAGES)
+    found = top.of_batch(classifier, images[:first], numbers[:first], top.empty(classifier))
+    assert found.values.shape == found.images.shape == found.places.shape == (len(found.values), KEPT)
+    assert (found.images[:, min(first, KEPT) :] == -1).all()
+    if first < N_IMAGES:
+        found = top.of_batch(classifier, images[first:], numbers[first:], found)
+    together = top.of_batch(classifier, images, numbers, top.empty(classifier))
+    for name, values in together.arrays().items():
+        np.testing.assert_array_equal(values, found.arrays()[name], err_msg=name)
