@@ -1,6 +1,8 @@
 """The pictures of a class are decoded once for all of its stages, ahead of it, and are the same to the last bit."""
 
+import logging
 import threading
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +140,28 @@ def test_what_fails_ahead_fails_again_when_its_turn_comes(run: Run, tmp_path: Pa
         assert listed(run, "b") is None
         with pytest.raises(DataError, match="no images any more"):
             frozen_manifest(run, "b")
+
+
+def test_what_is_said_ahead_is_said_in_the_context_of_the_caller(run: Run, tmp_path: Path) -> None:
+    at_work: ContextVar[str] = ContextVar("at_work", default="nothing")
+    seen: list[str] = []
+
+    class Heard(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(f"{at_work.get()}: {record.getMessage()}")
+
+    (tmp_path / "pictures" / "b" / "notes.txt").write_text("no image")
+    logger, heard = logging.getLogger("xvcore.data.imagefolder"), Heard()
+    logger.addHandler(heard)
+    try:
+        at_work.set("a flow run")
+        with in_turn(run, ["a", "b"]):
+            list(batches(run, "a"))
+            assert listed(run, "b") is not None
+    finally:
+        logger.removeHandler(heard)
+    assert [each.partition(":")[0] for each in seen] == ["a flow run"]
+    assert "1 .txt" in seen[0]
 
 
 def test_a_class_that_was_begun_before_is_not_begun_ahead(run: Run, decoded: list[int]) -> None:

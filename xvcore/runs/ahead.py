@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any
@@ -52,7 +53,9 @@ def begin_next(run: Run[Settings], class_id: str) -> None:
     _drop(run)
     thread = ThreadPoolExecutor(1, thread_name_prefix="ahead")
     size = run.spec.batch_size
-    run.memo[_Begun] = _Begun(upcoming, size, thread.submit(_first, run, upcoming, size))
+    # In the caller's context: what is logged of the files belongs to whatever is at work.
+    context = copy_context()
+    run.memo[_Begun] = _Begun(upcoming, size, thread.submit(context.run, _first, run, upcoming, size))
     thread.shutdown(wait=False)
 
 
