@@ -13,12 +13,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from xvcore.errors import XvError
+
+if TYPE_CHECKING:
+    import httpx
 
 POOL, SHARDS = "xv", "shards"
 USER = "xv"
@@ -317,15 +320,19 @@ def _check_free(host: str, port: int, option: str) -> None:
 def _stop_some(state: State | None, *, without: Collection[str], say: Say) -> None:
     """Stop the processes of a service but for some, in the opposite order of their start, and write down what is left.
 
-    Workers go before the server, which is then told that their flow runs have ended: a killed run cannot say it.
+    Workers go before the server, which is then told that their flow runs have ended: a killed run cannot say it, and
+    one that still can calls itself crashed.
     """
     if state is None:
         return
+    at_work: list[str] = []
+    if any(each.name == "server" and each.name not in without for each in state.processes):
+        at_work = _runs_at_work(state.service)
     for each in reversed(state.processes):
         if each.name in without:
             continue
         if each.name == "server" and _lives(each, _processes()):
-            _cancel_runs(state.service, say)
+            _cancel_runs(state.service, at_work, say)
         _stop(each)
         say(f"stopped {each.name} ({each.pid})")
     left = tuple(each for each in state.processes if each.name in without)
@@ -335,15 +342,36 @@ def _stop_some(state: State | None, *, without: Collection[str], say: Say) -> No
         _state_file(state.service.home).unlink()
 
 
-def _cancel_runs(service: Service, say: Say) -> None:
-    """Mark as cancelled what the server believes at work: runs of the pool, those they started, waiting shards."""
+def _runs_at_work(service: Service) -> list[str]:
+    """Return the flow runs of the pool that are running; none where the server cannot be asked: it may be gone."""
+    import httpx
+
+    try:
+        with _client(service) as client:
+            asked = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "work_pools": {"name": {"any_": [POOL]}}}
+            return [each["id"] for each in client.post("/flow_runs/filter", json=asked).raise_for_status().json()]
+    except httpx.HTTPError:
+        return []
+
+
+def _client(service: Service) -> "httpx.Client":
     import httpx
 
     user, _, password = _password(service.home).partition(":")
+    return httpx.Client(base_url=service.api_url, auth=(user, password), timeout=30, trust_env=False)
+
+
+def _cancel_runs(service: Service, at_work: Sequence[str], say: Say) -> None:
+    """Mark as cancelled what the server believes at work: runs of the pool, those they started, waiting shards.
+
+    And those of ``at_work`` that have called themselves crashed since, at the signal that ended them.
+    """
+    import httpx
+
     running = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
     cancelled = {"type": "CANCELLED", "message": "stopped by xv down; run it again, the store knows what is done"}
     try:
-        with httpx.Client(base_url=service.api_url, auth=(user, password), timeout=30, trust_env=False) as client:
+        with _client(service) as client:
             of_pool = {"flow_runs": running, "work_pools": {"name": {"any_": [POOL]}}}
             found = [each["id"] for each in client.post("/flow_runs/filter", json=of_pool).raise_for_status().json()]
             queue = {"work_pools": {"name": {"any_": [POOL]}}, "work_pool_queues": {"name": {"any_": [SHARDS]}}}
@@ -355,6 +383,8 @@ def _cancel_runs(service: Service, say: Say) -> None:
             found += [
                 each["id"] for each in client.post("/flow_runs/filter", json=of_parents).raise_for_status().json()
             ]
+            ended = {"flow_runs": {"id": {"any_": list(at_work)}, "state": {"type": {"any_": ["CRASHED"]}}}}
+            found += [each["id"] for each in client.post("/flow_runs/filter", json=ended).raise_for_status().json()]
             for identity in found:
                 body = {"state": cancelled, "force": True}
                 client.post(f"/flow_runs/{identity}/set_state", json=body).raise_for_status()
