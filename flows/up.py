@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xvcore.errors import XvError
 
@@ -349,7 +349,7 @@ def _runs_at_work(service: Service) -> list[str]:
     try:
         with _client(service) as client:
             asked = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "work_pools": {"name": {"any_": [POOL]}}}
-            return [each["id"] for each in client.post("/flow_runs/filter", json=asked).raise_for_status().json()]
+            return _ids(client, asked)
     except httpx.HTTPError:
         return []
 
@@ -359,6 +359,11 @@ def _client(service: Service) -> "httpx.Client":
 
     user, _, password = _password(service.home).partition(":")
     return httpx.Client(base_url=service.api_url, auth=(user, password), timeout=30, trust_env=False)
+
+
+def _ids(client: "httpx.Client", asked: dict[str, Any]) -> list[str]:
+    """Return the ids of the flow runs that a filter finds."""
+    return [each["id"] for each in client.post("/flow_runs/filter", json=asked).raise_for_status().json()]
 
 
 def _cancel_runs(service: Service, at_work: Sequence[str], say: Say) -> None:
@@ -373,18 +378,14 @@ def _cancel_runs(service: Service, at_work: Sequence[str], say: Say) -> None:
     try:
         with _client(service) as client:
             of_pool = {"flow_runs": running, "work_pools": {"name": {"any_": [POOL]}}}
-            found = [each["id"] for each in client.post("/flow_runs/filter", json=of_pool).raise_for_status().json()]
+            found = _ids(client, of_pool)
             queue = {"work_pools": {"name": {"any_": [POOL]}}, "work_pool_queues": {"name": {"any_": [SHARDS]}}}
             handed_out = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, **queue}
-            found += [
-                each["id"] for each in client.post("/flow_runs/filter", json=handed_out).raise_for_status().json()
-            ]
+            found += _ids(client, handed_out)
             of_parents = {"flow_runs": running | {"parent_flow_run_id": {"any_": found}}}
-            found += [
-                each["id"] for each in client.post("/flow_runs/filter", json=of_parents).raise_for_status().json()
-            ]
+            found += _ids(client, of_parents)
             ended = {"flow_runs": {"id": {"any_": list(at_work)}, "state": {"type": {"any_": ["CRASHED"]}}}}
-            found += [each["id"] for each in client.post("/flow_runs/filter", json=ended).raise_for_status().json()]
+            found += _ids(client, ended)
             for identity in found:
                 body = {"state": cancelled, "force": True}
                 client.post(f"/flow_runs/{identity}/set_state", json=body).raise_for_status()

@@ -187,10 +187,10 @@ def _batch(results: Sequence[_Decoded | _Failed]) -> Batch:
     )
 
 
-def _stacked(images: Sequence[Tensor]) -> Tensor:
+def _stacked(images: list[Tensor]) -> Tensor:
     """Return images as one tensor, in memory from which a GPU copies by itself if this process has begun to use one."""
     if not torch.cuda.is_initialized():
-        return torch.stack(list(images))
+        return torch.stack(images)
     first = images[0]
     pinned = torch.empty((len(images), *first.shape), dtype=first.dtype, pin_memory=True)
-    return torch.stack(list(images), out=pinned)
+    return torch.stack(images, out=pinned)

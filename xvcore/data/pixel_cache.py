@@ -5,7 +5,6 @@ resize, crop, and the libraries that did it. It holds the input of the network a
 """
 
 import functools
-import hashlib
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from xvcore.errors import in_one_line
-from xvcore.keys import canonical
+from xvcore.keys import canonical, digest
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class PixelCache:
 
     def __init__(self, folder: str | Path, key: Mapping[str, Any]) -> None:
         done = {"version": VERSION, "pillow": PIL.__version__, **key}
-        self.folder = Path(folder) / hashlib.sha256(canonical(done).encode()).hexdigest()[:16]
+        self.folder = Path(folder) / digest(done, 16)
         self._is_full = False
         self._lock = Lock()
 
